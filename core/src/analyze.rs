@@ -163,6 +163,13 @@ impl Analysis {
         self
     }
 
+    /// Sets whether the capture is [made from text](crate::file::Text), whose frames lack some properties of packets.
+    #[must_use]
+    pub fn text(mut self, is_text: bool) -> Self {
+        self.wanted.is_text = is_text;
+        self
+    }
+
     /// Sets the maximum number of connections in memory, by default 2^20. If a capture has more, those that have ended or
     /// were silent longest are reported early and counted in [`Totals::evicted`].
     #[must_use]

@@ -5,7 +5,7 @@
 //! cut, damaged or hostile. The writers are [`pcapng::PcapNg`], which has room for comments and statistics, and
 //! [`pcap::Pcap`], which every program can read.
 //!
-//! [`Content`] decompresses a file while it is read.
+//! [`Content`] decompresses a file while it is read. [`Text`] reads what tcpdump or tshark has printed.
 
 mod content;
 mod number;
@@ -14,6 +14,7 @@ pub mod pcapng;
 mod read_at;
 mod reader;
 mod stream;
+mod text;
 
 use std::borrow::Cow;
 
@@ -22,6 +23,8 @@ pub use read_at::ReadAt;
 pub(crate) use reader::Skipped;
 pub use reader::{Compression, Foreign, Format, Malformed, Part, Problem, Reader};
 pub(crate) use stream::{MAX_BLOCK, Walked, each_block, walk};
+pub(crate) use text::Absent;
+pub use text::{Text, TextClock, TextFacts, TextNotes};
 
 use crate::time::Timestamp;
 

@@ -37,6 +37,7 @@ use rstproof_core::analyze::excerpt::Excerpt;
 use rstproof_core::analyze::{
     Analysis, Event, FrameFilter, Progress, Sink, Source, Stopped, Summary,
 };
+use rstproof_core::file::TextClock;
 use rstproof_core::printable::printable;
 
 /// Default maximum number of reader threads. More threads would only wait for each other.
@@ -230,6 +231,7 @@ fn one(
     }
     let path = capture.path().to_owned();
     let files = capture.names();
+    let analysis = &analysis.clone().text(files.text().is_some());
     let renderer = renderer(args);
     // A single file that was named needs no heading.
     let heading = (renderer.heading(&files)).filter(|_| args.files != [path.as_path()]);
@@ -239,7 +241,7 @@ fn one(
         is_live,
         heading,
         output.is_some(),
-        capture.length(),
+        (capture.length(), files.clock()),
     );
     // Shared, because the analysis reports events from several threads.
     let excerpt = output.is_some().then(|| Mutex::new(Excerpt::new(&files)));
@@ -301,6 +303,8 @@ fn one(
 /// Prints one connection of a capture, segment by segment. Fails if there is no such connection.
 fn show(which: Which, mut input: Input, analysis: &Analysis, utc: bool) -> Result<(), Error> {
     let path = input.path().to_owned();
+    let analysis = &analysis.clone().text(input.text().is_some());
+    let clock = input.text().map_or(TextClock::Absolute, |it| it.clock());
     let mut more = Vec::new();
     let (which, mut input) = match which {
         // A first pass finds the frame that the connection begins with: segments are collected from there on.
@@ -333,6 +337,7 @@ fn show(which: Which, mut input: Input, analysis: &Analysis, utc: bool) -> Resul
     let layout = Layout {
         width: width::columns(),
         utc,
+        clock,
     };
     let observer = || Ladder::new(&name, layout, which, &more);
     let ended = read(&mut input, |source| {

@@ -10,10 +10,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::names_in;
 use crate::error::{Error, reason};
-use rstproof_core::file::{Compression, Content, Format, Problem};
+use rstproof_core::file::{Compression, Content, Format, Problem, Text, TextNotes};
 
 /// Argument that names standard input.
 pub(crate) const STANDARD_INPUT: &str = "-";
@@ -124,7 +125,7 @@ impl Inputs {
             Some(Unrecognised::Problem(Problem::Empty | Problem::NotACapture)) => Ok(None),
             // Not skipped: an unreadable file may be a capture.
             Some(why) => Err(unreadable(&path, why.reason(content.compression()))),
-            None => Ok(Some(Input::of(path, content, &metadata))),
+            None => Ok(Some(Input::of(path, Body::Binary(content), &metadata))),
         }
     }
 
@@ -212,6 +213,15 @@ fn standard_input() -> Result<Input, Error> {
     Ok(input)
 }
 
+/// Form of a capture.
+#[derive(Debug)]
+enum Body {
+    /// Capture in a file format.
+    Binary(Content<File>),
+    /// Text output of a program.
+    Text(Box<Text<Content<File>>>),
+}
+
 /// Capture to read.
 ///
 /// Reading returns its content, decompressed like that of a [`Content`]. An error is one of reading the file, or an
@@ -219,7 +229,7 @@ fn standard_input() -> Result<Input, Error> {
 #[derive(Debug)]
 pub struct Input {
     path: PathBuf,
-    content: Content<File>,
+    body: Body,
     length: Option<u64>,
     /// True if the file is not a regular one.
     is_pipe: bool,
@@ -231,17 +241,25 @@ impl Input {
     fn new(path: PathBuf, file: File, metadata: &Metadata) -> Result<Self, Error> {
         let content = Content::new(file);
         match unrecognised(&content) {
-            None => Ok(Self::of(path, content, metadata)),
+            None => Ok(Self::of(path, Body::Binary(content), metadata)),
+            Some(Unrecognised::Problem(Problem::NotACapture))
+                if Text::<File>::may_begin(content.beginning()) =>
+            {
+                match Text::new(content) {
+                    Some(text) => Ok(Self::of(path, Body::Text(Box::new(text)), metadata)),
+                    None => Err(unreadable(&path, NO_PACKET.to_owned())),
+                }
+            }
             Some(why) => Err(unreadable(&path, why.reason(content.compression()))),
         }
     }
 
-    fn of(path: PathBuf, content: Content<File>, metadata: &Metadata) -> Self {
+    fn of(path: PathBuf, body: Body, metadata: &Metadata) -> Self {
         // Files that the kernel generates (/proc) report a length of 0 and yet have content.
         let length = Some(metadata.len()).filter(|length| metadata.is_file() && *length > 0);
         Self {
             path,
-            content,
+            body,
             length,
             is_pipe: !metadata.is_file(),
             identity: (metadata.dev(), metadata.ino()),
@@ -263,28 +281,49 @@ impl Input {
     /// Returns the compression of the file. `None` if it is not compressed.
     #[must_use]
     pub fn compression(&self) -> Option<Compression> {
-        self.content.compression()
+        self.content().compression()
     }
 
     /// Returns the file and its length in bytes if the file is uncompressed and can be read at any offset. The file
     /// shares its own offset with this reader.
     #[must_use]
     pub fn file(&self) -> Option<(&File, u64)> {
-        let length = self.length.filter(|_| self.compression().is_none())?;
-        Some((self.content.file()?, length))
+        let is_plain = self.compression().is_none() && self.text().is_none();
+        let length = self.length.filter(|_| is_plain)?;
+        Some((self.content().file()?, length))
+    }
+
+    fn content(&self) -> &Content<File> {
+        match &self.body {
+            Body::Binary(content) => content,
+            Body::Text(text) => text.get_ref(),
+        }
+    }
+
+    /// Returns what is known of the text that the capture was printed as; `None` if it is in a file format.
+    #[must_use]
+    pub fn text(&self) -> Option<Arc<TextNotes>> {
+        match &self.body {
+            Body::Binary(_) => None,
+            Body::Text(text) => Some(text.notes()),
+        }
     }
 
     /// Returns the pipe, or other file without a length, that an uncompressed capture comes through. `None` for a regular file.
     #[must_use]
     pub fn pipe(&self) -> Option<BorrowedFd<'_>> {
         let is_pipe = self.is_pipe && self.compression().is_none();
-        is_pipe.then(|| self.content.file().map(AsFd::as_fd))?
+        is_pipe.then(|| self.content().file().map(AsFd::as_fd))?
     }
 
-    /// Returns the number of bytes of an uncompressed capture that have been read from the file and not been returned.
+    /// Returns true if bytes of an uncompressed capture have been read from the file and not been returned.
     #[must_use]
-    pub fn buffered(&self) -> usize {
-        self.content.buffered()
+    pub fn is_buffered(&self) -> bool {
+        let is_ready = match &self.body {
+            Body::Binary(_) => false,
+            Body::Text(text) => text.is_ready(),
+        };
+        is_ready || self.content().buffered() > 0
     }
 
     /// Returns true if the capture can be read again: it is a file and not a pipe.
@@ -296,7 +335,7 @@ impl Input {
     /// Returns the number of bytes read from the file: bytes on disk, not of the decompressed content.
     #[must_use]
     pub fn position(&self) -> u64 {
-        self.content.position()
+        self.content().position()
     }
 
     /// Returns the file's length in bytes when it was opened. `None` if it has none, like a pipe.
@@ -308,7 +347,10 @@ impl Input {
 
 impl Read for Input {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.content.read(into)
+        match &mut self.body {
+            Body::Binary(content) => content.read(into),
+            Body::Text(text) => text.read(into),
+        }
     }
 }
 
@@ -329,6 +371,9 @@ impl Unrecognised {
         }
     }
 }
+
+/// Reason why a text is not read.
+const NO_PACKET: &str = "the file is neither pcap, pcapng nor snoop, nor text output of tcpdump or tshark (default columns)";
 
 fn unrecognised(content: &Content<File>) -> Option<Unrecognised> {
     let problem = Format::of_beginning(content.beginning()).err()?;

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use super::decode::{Batch, FlowKey, FrameDecoder, FrameSelection, SegmentRecord, spread};
 use super::join::{Join, Key, OtherPoint, Shared};
-use crate::file::{Block, Walked, walk};
+use crate::file::{Block, TextClock, TextFacts, TextNotes, Walked, walk};
 use crate::packet::{Flags, SeqNum};
 use crate::time::Timestamp;
 
@@ -263,6 +263,8 @@ pub struct FileNames {
     files: Vec<(u32, String)>,
     /// Frames of files that were merged.
     joined: Option<Arc<Shared>>,
+    /// What is known of the text, if the capture is one.
+    text: Option<Arc<TextNotes>>,
 }
 
 impl FileNames {
@@ -272,7 +274,29 @@ impl FileNames {
         Self {
             files: vec![(0, name.to_owned())],
             joined: None,
+            text: None,
         }
+    }
+
+    /// Sets what is known of the text that the capture was printed as.
+    #[must_use]
+    pub fn of_text(mut self, text: Option<Arc<TextNotes>>) -> Self {
+        self.text = text;
+        self
+    }
+
+    /// Returns what is known of the text; `None` if the capture is none.
+    #[must_use]
+    pub fn text(&self) -> Option<TextFacts> {
+        self.text.as_ref().map(|it| it.facts())
+    }
+
+    /// Returns the meaning of the times of the capture.
+    #[must_use]
+    pub fn clock(&self) -> TextClock {
+        self.text
+            .as_ref()
+            .map_or(TextClock::Absolute, |it| it.clock())
     }
 
     /// Creates the names of a capture in several files, each with its number of frames.
@@ -287,6 +311,7 @@ impl FileNames {
         Self {
             files: files.collect(),
             joined: None,
+            text: None,
         }
     }
 
@@ -295,6 +320,7 @@ impl FileNames {
         Self {
             files: names.map(|name| (0, name.to_owned())).collect(),
             joined: Some(frames),
+            text: None,
         }
     }
 

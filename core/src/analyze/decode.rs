@@ -6,11 +6,12 @@
 #![allow(clippy::inline_always)] // arguments passed in memory would stall on each frame
 
 mod batch;
+mod filter;
 mod point;
 mod records;
+mod text;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::hash::{BuildHasher as _, Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -18,13 +19,14 @@ use std::sync::Arc;
 use hashbrown::DefaultHashBuilder;
 
 pub(super) use self::batch::Batch;
+pub use self::filter::{CompiledFilter, FrameFilter};
 pub(super) use self::point::CapturePoint;
 pub(super) use self::records::{
     DroppedFrames, ErrorRecord, FragmentRecord, ProcessRecord, UnreadCounts,
 };
 use super::forgery::{HostIds, IpFeatures};
 use super::join::{Compared, FrameMap};
-use crate::file::{Frame, Reader};
+use crate::file::{Absent, Frame, Reader};
 use crate::packet::fragment::Fragment;
 use crate::packet::icmp::AboutSegment;
 use crate::packet::ip::{Ip, Part};
@@ -203,6 +205,8 @@ pub(super) struct SegmentRecord {
     pub compared: Compared,
     /// Features of the IP header.
     pub ip: IpFeatures,
+    /// Properties that the frame lacks, because it was made from text.
+    pub absent: Absent,
     /// IP IDs of the sender's host before this segment, if it is an RST; [`Batch::identify_hosts`] sets them.
     pub host: HostIds,
     /// Length of the IP packet in bytes, according to its header.
@@ -220,30 +224,6 @@ impl SegmentRecord {
     }
 }
 
-/// Filter of frames, compiled separately for each link type of a capture, because a BPF program is valid for one type
-/// only.
-#[derive(Clone)]
-pub struct FrameFilter(Arc<MakeFilter>);
-
-type MakeFilter = dyn Fn(u16) -> Option<CompiledFilter> + Send + Sync;
-
-/// Predicate on the captured bytes of a frame of one link type. It returns true if the frame passes the filter.
-pub type CompiledFilter = Box<dyn Fn(&[u8]) -> bool>;
-
-impl FrameFilter {
-    /// Creates a filter from a function that compiles it for a number of the `LINKTYPE_` registry. If the function
-    /// returns `None` for a link type, all frames of the type are rejected.
-    pub fn new(make: impl Fn(u16) -> Option<CompiledFilter> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(make))
-    }
-}
-
-impl fmt::Debug for FrameFilter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FrameFilter").finish_non_exhaustive()
-    }
-}
-
 /// Options of the frame decoder.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FrameSelection {
@@ -251,6 +231,8 @@ pub(super) struct FrameSelection {
     pub inside_tunnels: bool,
     /// Filter of the frames to analyze. `None` accepts all frames.
     pub filter: Option<FrameFilter>,
+    /// True if the capture was [made from text](crate::file::Text): the interface of a frame shows what it lacks.
+    pub is_text: bool,
     /// Frames of a capture that was joined from several points.
     pub joined: Option<Arc<FrameMap>>,
     /// Hasher of connection keys. It is randomly seeded, so that no capture can be crafted whose connections all
@@ -292,7 +274,7 @@ impl<'w> FrameDecoder<'w> {
 
     /// Returns true if the filter accepts the frame.
     fn accepts(&mut self, filter: &FrameFilter, kind: u16, frame: &[u8]) -> bool {
-        let compiled = self.filters.entry(kind).or_insert_with(|| filter.0(kind));
+        let compiled = (self.filters.entry(kind)).or_insert_with(|| filter.compiled(kind));
         compiled.as_ref().is_some_and(|accepts| accepts(frame))
     }
 
@@ -311,6 +293,24 @@ impl<'w> FrameDecoder<'w> {
         frame: &Frame<'_>,
         bytes: &[u8],
     ) {
+        let kind = reader.link(frame.interface).unwrap_or(u16::MAX);
+        if self.wanted.is_text {
+            self.decode_text(batch, kind, frame, bytes);
+        } else {
+            self.decode_as(batch, kind, frame, bytes, Absent::default());
+        }
+    }
+
+    /// Decodes a frame of this link type that lacks some properties.
+    #[inline(always)]
+    fn decode_as(
+        &mut self,
+        batch: &mut Batch,
+        kind: u16,
+        frame: &Frame<'_>,
+        bytes: &[u8],
+        absent: Absent,
+    ) {
         let number = batch.frames;
         batch.frames = batch.frames.saturating_add(1);
         batch.odd_times += u32::from(frame.at.0 < 0);
@@ -318,7 +318,6 @@ impl<'w> FrameDecoder<'w> {
         if batch.began.is_none() && frame.at.0 >= 0 {
             batch.began = Some(frame.at);
         }
-        let kind = reader.link(frame.interface).unwrap_or(u16::MAX);
         if let Some(filter) = &self.wanted.filter
             && !self.accepts(filter, kind, frame.captured)
         {
@@ -329,7 +328,9 @@ impl<'w> FrameDecoder<'w> {
             *batch.unsupported_link_types.entry(kind).or_default() += 1;
             return;
         };
-        if frame.interface != 0 || link != Link::Ethernet {
+        // A text without interfaces is of one point.
+        let is_plain = link == Link::Ethernet || self.wanted.is_text && link == Link::Raw;
+        if frame.interface != 0 || !is_plain {
             batch.points_from.get_or_insert(number);
         }
         // The fast path reads only the outer packet.
@@ -376,6 +377,12 @@ impl<'w> FrameDecoder<'w> {
                 interface: frame.interface,
                 point: CapturePoint::of(link, frame),
                 packet: location,
+                absent,
+                ip: if absent.has(Absent::IP_HEADER) {
+                    IpFeatures::UNKNOWN
+                } else {
+                    seen.ip
+                },
                 ..seen
             };
             batch.push(seen);
@@ -394,7 +401,8 @@ impl<'w> FrameDecoder<'w> {
                 });
             }
         } else {
-            if ip.part != Part::Later && ip.source.is_ipv4() {
+            let has_header = !absent.has(Absent::IP_HEADER);
+            if has_header && ip.part != Part::Later && ip.source.is_ipv4() {
                 batch.push_other(packet, frame);
             }
             if let Some(about) = AboutSegment::of(&ip) {
@@ -431,6 +439,7 @@ impl<'w> FrameDecoder<'w> {
             point: CapturePoint::default(),
             compared: Compared::Single,
             ip: IpFeatures::of(packet)?,
+            absent: Absent::default(),
             host: HostIds::default(),
             ip_len: u32::try_from(before).unwrap_or(0) + ip.payload_len.unwrap_or(0),
             packet: (0, 0),
@@ -548,6 +557,7 @@ impl FrameDecoder<'_> {
             point: CapturePoint::of_interface(frame.interface),
             compared: Compared::Single,
             ip: IpFeatures::v4(ip),
+            absent: Absent::default(),
             host: HostIds::default(),
             ip_len: total.into(),
             packet: location_of(packet, bytes),
@@ -586,6 +596,7 @@ impl FrameDecoder<'_> {
             point: CapturePoint::of_interface(frame.interface),
             compared: Compared::Single,
             ip: IpFeatures::v6(ip),
+            absent: Absent::default(),
             host: HostIds::default(),
             ip_len: 40 + u32::from(length),
             packet: location_of(packet, bytes),

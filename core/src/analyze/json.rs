@@ -7,6 +7,7 @@ mod joined;
 mod parts;
 mod shown;
 mod story;
+mod text;
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -21,6 +22,7 @@ use self::parts::{Ends, GapFields, ProcessFields, RepeatedFields, TranslationFie
 pub use self::shown::ShownRows;
 use self::story::WordsFields;
 pub use self::story::add_preceded;
+use self::text::{TextFields, duration, since_epoch};
 use super::connections::{Connection, ResetRecord, Totals};
 use super::continuation::FileNames;
 use super::diagnosis::Diagnostic;
@@ -59,11 +61,11 @@ struct ConnectionLine<'a> {
     /// Originator of the connection, as Zeek determines it.
     originator: Role,
     /// Time of the first packet, in nanoseconds since the Unix epoch.
-    began_ns: i64,
+    began_ns: Option<i64>,
     /// Duration in nanoseconds; null with a single packet, or if all packets have the same time.
     duration_ns: Option<i64>,
     /// Time between the last packet and the one before it, in nanoseconds.
-    idle_ns: i64,
+    idle_ns: Option<i64>,
     packets: Ends<u64>,
     /// Bytes of payload by sequence numbers; null where Zeek gives none.
     bytes: Option<Ends<u64>>,
@@ -117,7 +119,7 @@ struct ResetLine<'a> {
     connection_file: Option<&'a str>,
     frame: u32,
     /// Capture time, in nanoseconds since the Unix epoch.
-    at_ns: i64,
+    at_ns: Option<i64>,
     from: Role,
     source: SocketAddr,
     destination: SocketAddr,
@@ -150,7 +152,7 @@ struct ResetLine<'a> {
     /// Number of captured segments that the RST may be a reply to.
     trigger_candidates: usize,
     /// Silence before the RST, or before the packet that precedes it, in nanoseconds.
-    silence_ns: i64,
+    silence_ns: Option<i64>,
     /// Data of the receiver that the sender had not answered: first frame, its file, if that is another one, bytes and age.
     unanswered_frame: Option<u32>,
     unanswered_file: Option<&'a str>,
@@ -197,7 +199,7 @@ struct IcmpLine<'a> {
     connection_file: Option<&'a str>,
     frame: u32,
     /// Capture time, in nanoseconds since the Unix epoch.
-    at_ns: i64,
+    at_ns: Option<i64>,
     /// Sender of the message.
     source: IpAddr,
     /// End that sent the quoted segment, and its address.
@@ -246,6 +248,8 @@ struct SummaryLine<'a> {
     bytes_read: u64,
     /// True if the file was read to its end.
     complete: bool,
+    /// Program that printed the capture as text; null if it is in a file format.
+    text: Option<TextFields>,
     /// Reason why the file was not read to its end.
     error: Option<&'a str>,
     causes: Vec<Count<Option<Cause>>>,
@@ -408,9 +412,9 @@ fn connection_line(
             history: zeek.history(),
             zeek_records: zeek.records(),
             originator,
-            began_ns: zeek.began().0,
+            began_ns: since_epoch(files, zeek.began()),
             duration_ns: zeek.duration(),
-            idle_ns: connection.idle,
+            idle_ns: duration(files, connection.idle),
             packets: by_end(zeek.packets()),
             bytes: zeek.bytes().map(by_end),
             ip_bytes: by_end(zeek.ip_bytes()),
@@ -426,8 +430,9 @@ fn connection_line(
             failure: failure.map(|it| it.kind),
             failure_frame: shown_in.map(|it| it.0),
             failure_file: shown_in.and_then(|it| it.1),
-            failure_at_ns: failure.map(|it| it.at.0),
-            silence_before_ns: failure.and_then(|it| it.silence),
+            failure_at_ns: failure.and_then(|it| since_epoch(files, it.at)),
+            silence_before_ns: (failure.and_then(|it| it.silence))
+                .and_then(|it| duration(files, it)),
             failure_explanation: failure.map(|it| files.localized(&it.explanation)),
             closed_after_ns: failure.and_then(|it| it.closed_after),
             idle_timeouts: failure.map_or_else(IdleTimeouts::default, |it| it.idle_timeouts),
@@ -495,7 +500,7 @@ pub fn reset(
             connection: number,
             connection_file,
             frame,
-            at_ns: reset.at.0,
+            at_ns: since_epoch(files, reset.at),
             from: reset.from,
             source: connection.socket(reset.from),
             destination: connection.socket(reset.from.peer()),
@@ -520,11 +525,11 @@ pub fn reset(
             triggered_by: triggered_by.map(|it| it.0),
             triggered_by_file: triggered_by.and_then(|it| it.1),
             trigger_candidates: record.triggers.len(),
-            silence_ns: record.silence,
+            silence_ns: duration(files, record.silence),
             unanswered_frame: unanswered.map(|it| it.0),
             unanswered_file: unanswered.and_then(|it| it.1),
             unanswered_bytes: record.unanswered.map_or(0, |it| it.bytes),
-            unanswered_age_ns: record.unanswered.map(|it| it.age),
+            unanswered_age_ns: (record.unanswered).and_then(|it| duration(files, it.age)),
             unacknowledged_bytes: record.unacknowledged,
             answered_in: answer.map(|it| it.0),
             answered_in_file: answer.and_then(|it| it.1),
@@ -573,7 +578,7 @@ pub fn icmp(
             connection: number,
             connection_file,
             frame,
-            at_ns: record.at.0,
+            at_ns: since_epoch(files, record.at),
             source: record.source,
             to: record.to,
             destination: connection.socket(record.to),
@@ -623,6 +628,7 @@ pub fn summary(
             connections: totals.connections,
             bytes_read,
             complete: error.is_none(),
+            text: TextFields::of(files),
             error,
             causes: counted(tally.causes.clone()),
             conn_states: counted(tally.states.clone()),

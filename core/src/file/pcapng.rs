@@ -12,7 +12,7 @@ use super::Interface;
 use super::number::{
     BYTE_ORDER_MAGIC, COMMENT, ENHANCED_PACKET, IF_FILTER, IF_NAME, IF_OS, IF_TSRESOL,
     INTERFACE_DESCRIPTION, INTERFACE_STATISTICS, ISB_ENDTIME, ISB_FILTERACCEPT, ISB_IFDROP,
-    ISB_IFRECV, ISB_STARTTIME, SECTION_HEADER, SHB_OS, SHB_USERAPPL,
+    ISB_IFRECV, ISB_STARTTIME, LOCAL_USE, SECTION_HEADER, SHB_OS, SHB_USERAPPL,
 };
 use crate::packet::Link;
 use crate::time::Timestamp;
@@ -172,6 +172,11 @@ impl PcapNg {
             block.option(ISB_FILTERACCEPT, &statistics.received.to_ne_bytes());
             block.end_of_options();
         });
+    }
+
+    /// Adds a block without content of a kind for local use (draft, 10.1), which readers skip.
+    pub(crate) fn nothing(&mut self) {
+        self.block(LOCAL_USE, |_| {});
     }
 
     /// Returns the file so far.

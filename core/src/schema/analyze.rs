@@ -2,6 +2,7 @@
 
 mod joined;
 mod story;
+mod text;
 
 use serde_json::{Value, json};
 
@@ -175,9 +176,9 @@ fn connection_row(kind: &'static str, description: &str) -> Value {
         field("history", text("Zeek's history of the connection.")),
         field("zeek_records", count("Number of records that Zeek writes of the connection, because its timers end a record; `conn_state`, `history` and `originator` are those of the last one.")),
         field("originator", role("End that Zeek takes for the originator.")),
-        field("began_ns", integer("Time of the first packet, in nanoseconds since the Unix epoch.")),
+        field("began_ns", nullable(integer("Time of the first packet, in nanoseconds since the Unix epoch; null if the capture is a text without points in time."))),
         field("duration_ns", nullable(integer("Nanoseconds from the first packet to the last; null if there is one packet only, or all have the same time."))),
-        field("idle_ns", integer("Nanoseconds from the last packet but one to the last packet.")),
+        field("idle_ns", nullable(integer("Nanoseconds from the last packet but one to the last packet; null if the capture is a text without times."))),
         field("packets", by_end("Packets of the connection.")),
         field("bytes", nullable(by_end("Bytes of payload, by sequence numbers; null if unknown."))),
         field("ip_bytes", by_end("Bytes of IP packets.")),
@@ -369,7 +370,7 @@ fn reset_row() -> Value {
         connection_number(),
         field("connection_file", nullable(text("File that the connection begins in, if it is another one than `file`; else null."))),
         field("frame", frame("Frame number of the RST, from 1.")),
-        field("at_ns", integer("Capture time, in nanoseconds since the Unix epoch.")),
+        field("at_ns", nullable(integer("Capture time, in nanoseconds since the Unix epoch; null if the capture is a text without points in time."))),
         field("from", role("End whose address is the source of the RST.")),
         field("source", socket("Source address of the RST.")),
         field("destination", socket("Destination address of the RST.")),
@@ -395,7 +396,7 @@ fn reset_row() -> Value {
         triggered_by(),
         field("triggered_by_file", nullable(text("File of that frame, if it is another one than `file`; else null."))),
         field("trigger_candidates", integer("Number of captured segments that have the number from which the RST was made: it replies to the last of them, `triggered_by`, or to another. At most 8 are remembered.")),
-        field("silence_ns", integer("Nanoseconds of silence of the connection before the RST, or before the packet that precedes it, whichever is longer.")),
+        field("silence_ns", nullable(integer("Nanoseconds of silence of the connection before the RST, or before the packet that precedes it, whichever is longer; null if the capture is a text without times."))),
         field("unanswered_frame", nullable(frame("First frame of the data that the receiver had sent last and that the sender had not answered with data; null if the sender has sent data last, or if there was none."))),
         field("unanswered_file", nullable(text("File of that frame, if it is another one than `file`; else null."))),
         field("unanswered_bytes", count("Bytes of that data.")),
@@ -433,7 +434,7 @@ fn icmp_row() -> Value {
         connection_number(),
         field("connection_file", nullable(text("File that the connection begins in, if it is another one than `file`; else null."))),
         field("frame", frame("Frame number of the ICMP message, from 1.")),
-        field("at_ns", integer("Capture time, in nanoseconds since the Unix epoch.")),
+        field("at_ns", nullable(integer("Capture time, in nanoseconds since the Unix epoch; null if the capture is a text without points in time."))),
         field("source", address("Sender of the message.")),
         field("to", role("End that sent the quoted segment, which the message goes to.")),
         field("destination", socket("Address of that end.")),
@@ -640,6 +641,7 @@ fn summary_row() -> Value {
             count("Number of connections whose packets the file holds more than once, because captures were merged whose clocks differ."),
         ),
         field("missing_traffic", missing_traffic()),
+        field("text", text::of_text()),
         optional("shown", shown()),
     ]);
     fields.extend(limits());

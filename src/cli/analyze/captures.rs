@@ -139,7 +139,7 @@ impl Capture {
     /// Returns the names of the files.
     pub(super) fn names(&self) -> FileNames {
         match self {
-            Self::Alone(input) => FileNames::one(&name(input.path())),
+            Self::Alone(input) => FileNames::one(&name(input.path())).of_text(input.text()),
             Self::Several(parts) => parts.names(),
             Self::Joined(points) => points.names(),
         }
@@ -261,7 +261,8 @@ impl Plan {
         let paths: Vec<PathBuf> = paths.iter().filter(is_file).cloned().collect();
         let mut files: BTreeMap<Identity, (PathBuf, FileOutline)> = BTreeMap::new();
         if !matches!(&paths[..], [only] if only.is_file()) {
-            for mut input in inputs(&paths)?.flatten().filter(Input::is_repeatable) {
+            let is_compared = |input: &Input| input.is_repeatable() && input.text().is_none();
+            for mut input in inputs(&paths)?.flatten().filter(is_compared) {
                 let (path, identity) = (input.path().to_owned(), input.identity());
                 if let Ok(outline) = FileOutline::read(&mut input) {
                     files.insert(identity, (path, outline));

@@ -2,6 +2,7 @@
 
 mod failures;
 pub(super) mod summary;
+pub(super) mod text;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use rstproof_core::analyze::{
     Cause, Connection, ErrnoElsewhere, Event, Preceded, RequiredAction, ResetRecord, SenderVerdict,
     Stack, Supports, System, Weight, errno_elsewhere, errno_on, story,
 };
+use rstproof_core::file::TextClock;
 use rstproof_core::flow::State;
 use rstproof_core::printable::printable;
 use rstproof_core::transcript::Role;
@@ -106,13 +108,14 @@ impl Renderer for Human {
         Some(Item::Failure(Box::new(row)))
     }
 
-    fn view(&self, is_live: bool) -> Box<dyn View> {
+    fn view(&self, is_live: bool, clock: TextClock) -> Box<dyn View> {
         // The captures before may have had many failures.
         self.is_crowded.store(false, Ordering::Relaxed);
         self.explained.store(0, Ordering::Relaxed);
         self.is_live.store(is_live, Ordering::Relaxed);
         let look = Look {
             is_live,
+            clock,
             ..self.look.clone()
         };
         let selected_by = self.selected_by.clone();

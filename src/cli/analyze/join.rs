@@ -29,6 +29,12 @@ impl Points {
             refuse_unrepeatable(path, "--join")?;
         }
         let opened = inputs(&args.files)?.collect::<Result<Vec<Input>, Error>>()?;
+        if let Some(text) = opened.iter().find(|it| it.text().is_some()) {
+            return Err(Error::Usage(format!(
+                "{} is text output; --join needs captures, as `tcpdump -w` saves them",
+                name(text.path())
+            )));
+        }
         let files: Vec<_> = opened
             .iter()
             .map(|it| (it.path().to_owned(), it.identity()))

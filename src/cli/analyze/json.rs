@@ -11,6 +11,7 @@ use super::times::Zone;
 use rstproof_core::analyze::continuation::FileNames;
 use rstproof_core::analyze::json::ShownRows;
 use rstproof_core::analyze::{Event, Summary, Totals, json};
+use rstproof_core::file::TextClock;
 
 /// JSON lines.
 pub(super) struct Json {
@@ -46,10 +47,11 @@ impl Renderer for Json {
         })
     }
 
-    fn view(&self, _: bool) -> Box<dyn View> {
+    fn view(&self, _: bool, clock: TextClock) -> Box<dyn View> {
         Box::new(Rows {
             selection: self.selection.clone(),
             utc: self.utc,
+            clock,
             zone: None,
             shown: (!self.selection.is_all()).then(ShownRows::default),
         })
@@ -60,6 +62,7 @@ impl Renderer for Json {
 struct Rows {
     selection: Selection,
     utc: bool,
+    clock: TextClock,
     /// Zone of the times on the command line, once the first frame is known.
     zone: Option<Zone>,
     /// Numbers of the selected rows; `None` if all are shown.
@@ -73,8 +76,10 @@ impl View for Rows {
         };
         if let (Some(facts), Some(shown)) = (facts, &mut self.shown) {
             let began = totals.began.unwrap_or(facts.at);
-            let utc = self.utc;
-            let zone = *self.zone.get_or_insert_with(|| Zone::of(began, utc));
+            let (utc, clock) = (self.utc, self.clock);
+            let zone = *self
+                .zone
+                .get_or_insert_with(|| Zone::of_clock(began, utc, clock));
             if !self.selection.shows(&facts, began, zone) {
                 return Ok(Vec::new());
             }

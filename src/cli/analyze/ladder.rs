@@ -17,6 +17,7 @@ use crate::report::columns::{Columns, decimal};
 use crate::report::human::{BAD, LABEL, grouped, wrap};
 use rstproof_core::analyze::continuation::FileNames;
 use rstproof_core::analyze::{Connection, ConnectionObserver, FlowKey, ResetRecord, Step};
+use rstproof_core::file::TextClock;
 use rstproof_core::flow::State;
 use rstproof_core::packet::{Flags, Header};
 use rstproof_core::time::Timestamp;
@@ -41,6 +42,8 @@ pub(crate) struct Layout {
     pub(crate) width: usize,
     /// True if times of day are in UTC.
     pub(crate) utc: bool,
+    /// Meaning of the times.
+    pub(crate) clock: TextClock,
 }
 
 impl Layout {
@@ -399,9 +402,16 @@ fn heading(
         }
     }
     if let Some(zero) = zero {
-        let zone = Zone::of(zero, layout.utc);
+        let zone = Zone::of_clock(zero, layout.utc, layout.clock);
         let (day, time, name) = (zone.day(), zone.time(zero, 6), zone.name());
-        let _ = writeln!(heading, "times are seconds after {day} {time} {name}");
+        let zero = match zone.clock() {
+            TextClock::Absolute => format!("seconds after {day} {time} {name}"),
+            TextClock::Local => format!("seconds after {day} {time} of an unknown time zone"),
+            TextClock::TimeOfDay => format!("seconds after {time} of an unknown day"),
+            TextClock::Relative => format!("seconds after {time} s from the first packet"),
+            TextClock::None => "unknown".to_owned(),
+        };
+        let _ = writeln!(heading, "times are {zero}");
     }
     let (client, server) = (format!("client {client}"), format!("server {server}"));
     let sides = layout

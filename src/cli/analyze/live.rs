@@ -180,7 +180,7 @@ impl LiveSource for LiveInput<'_> {
             }
             return Ok(LiveRead::End);
         }
-        if self.input.buffered() == 0 && !self.waits(MAX_WAIT) {
+        if !self.input.is_buffered() && !self.waits(MAX_WAIT) {
             return Ok(self.part(0));
         }
         // A blocking read: `poll` has seen bytes, or the end.

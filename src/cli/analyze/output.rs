@@ -13,7 +13,7 @@ use std::{process, thread};
 
 use nix::sys::signal::{SigSet, Signal, raise};
 
-use super::captures::{Capture, refuse_unrepeatable};
+use super::captures::{Capture, refuse_unrepeatable, reopen};
 use crate::cli::AnalyzeArgs;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
@@ -45,6 +45,13 @@ type Shared = Arc<Mutex<Option<NewFile>>>;
 
 fn lock(file: &Shared) -> MutexGuard<'_, Option<NewFile>> {
     file.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Returns true if each packet of a text has a hex dump. Reads all of it, before anything is written.
+fn is_exact(input: &Input) -> io::Result<bool> {
+    let mut text = reopen(&input.path().to_owned(), input.identity())?;
+    io::copy(&mut text, &mut io::sink())?;
+    Ok(text.text().is_some_and(|it| it.facts().is_exact()))
 }
 
 /// Handle that removes the file when dropped, although the thread that waits for signals shares it.
@@ -124,6 +131,18 @@ impl Output {
         if self.before.is_some_and(|before| capture.is_in(before)) {
             self.has_failed = true;
             return Err(is_an_input(&self.path));
+        }
+        if let Capture::Alone(input) = capture
+            && input.text().is_some()
+            && !is_exact(input).map_err(|error| Error::file("read", input.path(), &error))?
+        {
+            self.has_failed = true;
+            return Err(Error::File {
+                action: "copy frames of",
+                path: input.path().to_owned(),
+                reason: "it is text output without a hex dump of each packet, which tcpdump prints with -x; save a capture with `tcpdump -w`"
+                    .to_owned(),
+            });
         }
         Ok(())
     }

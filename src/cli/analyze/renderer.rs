@@ -12,6 +12,7 @@ use super::width;
 use crate::cli::{AnalyzeArgs, AnalyzeFormat};
 use rstproof_core::analyze::continuation::FileNames;
 use rstproof_core::analyze::{Event, Preceded, Summary, Totals, json};
+use rstproof_core::file::TextClock;
 
 /// Event as a thread of the analysis passes it on.
 pub(super) enum Item {
@@ -50,8 +51,8 @@ pub(super) trait Renderer: Sync {
     /// Returns the item for an event; `None` if the event is not shown.
     fn event(&self, files: &FileNames, event: Event<'_>) -> Option<Item>;
 
-    /// Returns the view of the next capture. `is_live` is true if its input may go on for ever.
-    fn view(&self, is_live: bool) -> Box<dyn View>;
+    /// Returns the view of the next capture, whose times have this meaning. `is_live` is true if its input may go on for ever.
+    fn view(&self, is_live: bool, clock: TextClock) -> Box<dyn View>;
 }
 
 /// Output about one capture: receives its items in order.
@@ -84,6 +85,7 @@ pub(super) fn renderer(args: &AnalyzeArgs) -> Box<dyn Renderer> {
                 utc: args.utc,
                 is_live: false,
                 width: width::columns(),
+                clock: TextClock::Absolute,
             },
             selected_by: selection.name(),
             selection,

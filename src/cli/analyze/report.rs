@@ -15,6 +15,7 @@ use crate::exit_code::ExitCode;
 use crate::report::human::LABEL;
 use rstproof_core::analyze::continuation::FileNames;
 use rstproof_core::analyze::{Part, Summary, Totals};
+use rstproof_core::file::TextClock;
 
 /// Time after which the progress of a file is shown.
 const PROGRESS_DELAY: Duration = Duration::from_secs(1);
@@ -115,10 +116,10 @@ impl Report {
         is_live: bool,
         heading: Option<String>,
         is_wanted: bool,
-        length: Option<u64>,
+        (length, clock): (Option<u64>, TextClock),
     ) -> Self {
         Self {
-            view: renderer.view(is_live),
+            view: renderer.view(is_live, clock),
             output: Output {
                 out: Out::open(renderer.is_for_people()),
                 failed: None,

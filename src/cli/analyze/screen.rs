@@ -21,13 +21,14 @@ use self::cells::{Cell, Cells, Interval, Key, Ports};
 use self::groups::Minutes;
 use self::histogram::Histogram;
 use super::facts::{EventKind, Facts};
-use super::human::{in_digits, summary};
+use super::human::{in_digits, summary, text};
 use super::join::clocks;
 use super::renderer::{Item, View};
 use super::selection::Selection;
 use super::times::Zone;
 use rstproof_core::analyze::continuation::FileNames;
 use rstproof_core::analyze::{Cause, Summary, Totals};
+use rstproof_core::file::TextClock;
 use rstproof_core::time::Timestamp;
 
 /// Maximum number of failures that are shown one by one.
@@ -75,6 +76,8 @@ pub(super) struct Look {
     pub(super) is_live: bool,
     /// Number of columns.
     pub(super) width: usize,
+    /// Meaning of the times.
+    pub(super) clock: TextClock,
 }
 
 impl Look {
@@ -216,7 +219,7 @@ impl Screen {
         let began = totals.began.unwrap_or(at);
         *self.zone.get_or_insert_with(|| {
             self.began = began;
-            Zone::of(began, look.utc)
+            Zone::of_clock(began, look.utc, look.clock)
         })
     }
 
@@ -295,7 +298,7 @@ impl Screen {
     fn list(&mut self, row: &Row, zone: Zone) -> String {
         let mut text = String::new();
         if !std::mem::replace(&mut self.has_begun, true) {
-            let _ = writeln!(text, "times are {}, {}", zone.name(), zone.day());
+            let _ = writeln!(text, "{}", zone.caption());
         }
         let line = lines::row(row, 0, &self.look, zone, self.look.verbose);
         if self.look.is_live {
@@ -326,6 +329,7 @@ impl Screen {
         if let Some(join) = files.join() {
             head += &clocks(&join);
         }
+        head += &text::about(files);
         head += &summary::missing(&of.totals, &of.tally);
         head += &self.selected();
         let has_table = self.look.quiet || self.look.verbose;

@@ -7,6 +7,7 @@ use chrono::{
     DateTime, Datelike as _, FixedOffset, Local, NaiveDate, NaiveDateTime, NaiveTime, Offset as _,
     TimeZone as _, Utc,
 };
+use rstproof_core::file::TextClock;
 use rstproof_core::time::Timestamp;
 
 const NS_PER_SEC: i64 = 1_000_000_000;
@@ -18,6 +19,8 @@ pub(super) struct Zone {
     offset: FixedOffset,
     /// Day of the first frame in this zone.
     day: NaiveDate,
+    /// Meaning of the times: a text may have others than points in time.
+    clock: TextClock,
 }
 
 impl Zone {
@@ -33,7 +36,30 @@ impl Zone {
         Self {
             offset,
             day: (began + offset).date(),
+            clock: TextClock::Absolute,
         }
+    }
+
+    /// Returns the zone for a capture whose times have this meaning. Those of a text are shown as they stand there.
+    pub(super) fn of_clock(began: Timestamp, is_utc: bool, clock: TextClock) -> Self {
+        let zone = Self::of(began, is_utc || clock != TextClock::Absolute);
+        Self { clock, ..zone }
+    }
+
+    /// Returns a clause about the times.
+    pub(super) fn caption(self) -> String {
+        match self.clock {
+            TextClock::Absolute => format!("times are {}, {}", self.name(), self.day()),
+            TextClock::Local => format!("times are of an unknown time zone, {}", self.day()),
+            TextClock::TimeOfDay => "times are of an unknown day and time zone".to_owned(),
+            TextClock::Relative => "times are seconds after the first packet".to_owned(),
+            TextClock::None => "the text has no times, or does not show what they mean".to_owned(),
+        }
+    }
+
+    /// Returns the clock of the times.
+    pub(super) fn clock(self) -> TextClock {
+        self.clock
     }
 
     /// Returns the name of the zone: `UTC`, or `UTC+02:00`.
@@ -55,12 +81,22 @@ impl Zone {
         if at == Timestamp::UNUSABLE {
             return "time unknown".to_owned();
         }
+        if self.clock == TextClock::None {
+            return "no time".to_owned();
+        }
+        if self.clock == TextClock::Relative {
+            let (seconds, ns) = (at.0.div_euclid(NS_PER_SEC), at.0.rem_euclid(NS_PER_SEC));
+            return format!("{seconds}.{}", &format!("{ns:09}")[..digits.clamp(1, 9)]);
+        }
         let at = utc(at) + self.offset;
         // The digits are cut, not rounded: a rounded time may lie after a later one that is shown with more digits.
         let time = at.format("%H:%M:%S%.9f").to_string();
         let time = &time[..time.len() - (9 - digits.clamp(1, 9))];
         if at.date() == self.day {
             time.to_owned()
+        } else if self.clock == TextClock::TimeOfDay {
+            let days = (at.date() - self.day).num_days();
+            format!("{days:+} d {time}")
         } else if at.year() == self.day.year() {
             format!("{} {time}", at.format("%m-%d"))
         } else {

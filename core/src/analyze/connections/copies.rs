@@ -6,6 +6,7 @@ use super::super::decode::{CapturePoint, SegmentRecord};
 use super::super::join::Compared;
 use super::Entry;
 use super::points::Place;
+use crate::file::Absent;
 use crate::packet::{Flags, Header, SeqNum, TcpTimestamps};
 use crate::time::Timestamp;
 
@@ -43,6 +44,16 @@ pub(super) struct Latest {
     pub(super) ttl: u8,
 }
 
+/// Returns a number that tells a packet without a time from the next ones, as the upper bits of `flags_and_sender`: only the
+/// time tells a copy from a retransmission.
+fn number_of_untimed(segment: &SegmentRecord) -> u16 {
+    if segment.absent.has(Absent::TIME) {
+        u16::from(segment.header.frame.to_be_bytes()[3] & 0x1f | 0x20) << 9
+    } else {
+        0
+    }
+}
+
 impl Latest {
     pub(super) fn of(segment: &SegmentRecord) -> Self {
         let header = &segment.header;
@@ -53,7 +64,10 @@ impl Latest {
             clock: header.timestamps.map_or(0, |it| it.value),
             echo: header.timestamps.map_or(0, |it| it.echo) ^ edge,
             payload_len: header.payload_len,
-            flags_and_sender: 1 + u16::from(header.flags.0) + (u16::from(segment.sender == 1) << 8),
+            flags_and_sender: 1
+                + u16::from(header.flags.0)
+                + (u16::from(segment.sender == 1) << 8)
+                + number_of_untimed(segment),
             window: header.window,
             id: segment.ip.id().unwrap_or(0),
             at: header.at,

@@ -2,7 +2,7 @@
 
 use super::super::decode::SegmentRecord;
 use super::super::exchange::{self, Exchange};
-use super::super::forgery::{Context, ReceiverIds, SenderProfile, Timing};
+use super::super::forgery::{Context, ReceiverIds, SenderProfile, Timing, TtlScope};
 use super::super::history::ConnectionHistory;
 use super::super::join::Compared;
 use super::super::stack::Stack;
@@ -12,6 +12,7 @@ use super::nat::Nat;
 use super::points::Place;
 use super::roles::sends_as_client;
 use super::{CaptureGaps, Connection, Entry, MIN_SILENCE_NS, Rare, Step};
+use crate::file::Absent;
 use crate::flow::{Flow, Observed, State};
 use crate::packet::{Flags, Header, SeqNum};
 use crate::time::Timestamp;
@@ -33,6 +34,13 @@ pub(super) struct Renewed {
     may_be_new: bool,
     /// Number of the earlier connection: that of its first frame.
     pub(super) earlier: u32,
+}
+
+/// Returns the likely stack of the sender of a SYN; `None` also if a text lacks what shows it.
+pub(super) fn stack_of(segment: &SegmentRecord, bytes: &[u8]) -> Option<Stack> {
+    let shows = Absent::IP_HEADER.and(Absent::OPTIONS);
+    let is_shown = !segment.absent.has(shows);
+    is_shown.then(|| Stack::of(segment.packet(bytes)))?
 }
 
 /// Earlier connection between the same ends that a SYN interrupts.
@@ -398,7 +406,11 @@ impl Entry {
     fn context(&self, segment: &SegmentRecord, is_at_first: bool) -> Context {
         let from = self.role(segment.sender);
         Context {
-            ttls: self.ttl_scope(segment, is_at_first),
+            ttls: if segment.ip.is_known() {
+                self.ttl_scope(segment, is_at_first)
+            } else {
+                TtlScope::Unknown
+            },
             host: segment.host,
             receiver_ids: self.receiver_ids(segment.sender),
             sender_state: Some(self.state(from)),
@@ -485,7 +497,7 @@ impl Entry {
                 self.note_gap(observed, header, next);
             }
             if header.flags.has(Flags::SYN) {
-                let stack = Stack::of(segment.packet(bytes));
+                let stack = stack_of(segment, bytes);
                 self.stacks[segment.sender] = stack.or(self.stacks[segment.sender]);
             }
             self.exchange

@@ -20,6 +20,7 @@ use super::super::zeek::{Kind, Letters, Zeek};
 use super::MIN_SILENCE_NS;
 use super::arena::NS_PER_SEC;
 use super::words::payload;
+use crate::file::Absent;
 use crate::flow::{RECENT_SEGMENTS, State};
 use crate::packet::{Flags, Options, SeqNum};
 use crate::time::Timestamp;
@@ -162,6 +163,7 @@ impl Light {
             && header.sack_edge.is_none()
             && has_usual_options(header.options)
             && segment.compared == Compared::Single
+            && segment.absent == Absent::default()
             && !segment.ends.is_self_connection()
     }
 
@@ -271,6 +273,7 @@ impl Light {
             && header.sack_edge.is_none()
             && header.options == Options::default()
             && segment.compared == Compared::Single
+            && segment.absent == Absent::default()
             && own.profile.is_usual(&segment.ip, segment.point)
             && header.payload_len < MAX_BYTES
             && end.relative_to(own.iss) < MAX_BYTES
@@ -328,6 +331,7 @@ impl Light {
             && header.sack_edge.is_none()
             && has_usual_options(header.options)
             && segment.compared == Compared::Single
+            && segment.absent == Absent::default()
             && waited < MAX_HANDSHAKE_NS;
         // A client drops an answer with a timestamp that it has not sent.
         let echo = header.timestamps.map_or(0, |it| it.echo);

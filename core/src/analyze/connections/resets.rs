@@ -18,6 +18,7 @@ use super::super::stack::Stack;
 use super::absence::Absence;
 use super::points::Place;
 use super::{Continued, Entry, MAX_RESETS_PER_CONNECTION};
+use crate::file::Absent;
 use crate::flow::{Acceptance, Form, Observed, Reset, State};
 use crate::packet::{Flags, Header};
 use crate::time::Timestamp;
@@ -249,6 +250,11 @@ impl Entry {
             )
         };
         reset = without_late_trigger(reset, &segment.header, &self.history);
+        let has_sequence = !segment.absent.has(Absent::SEQUENCE);
+        if !has_sequence {
+            // A text shows a number that is not on the scale of the others.
+            (reset.acceptance, reset.triggered_by) = (Acceptance::Unknown, None);
+        }
         let never_left =
             place == Some(Place::Arrival) && reset.left.is_none() && self.gaps.lost.is_none();
         let stray = self.drawn_by_stray(&reset, segment, never_left);
@@ -276,8 +282,10 @@ impl Entry {
                 || explanation.required_action == RequiredAction::Unknown,
             ..self.completed(&context, &reset, segment)
         };
-        let mut indicators = PacketFeatures::of(packet).map_or_else(Vec::new, |traits| {
-            forgery::facts(&traits, &header, &self.profiles[segment.sender], &context)
+        let features = PacketFeatures::of(packet).filter(|_| has_sequence);
+        let mut indicators = features.map_or_else(Vec::new, |features| {
+            let features = features.known(&segment.ip);
+            forgery::facts(&features, &header, &self.profiles[segment.sender], &context)
         });
         let absence = self.absence(segment, place, &reset);
         let found = self.indicators_of_absence(&reset, &absence, &indicators);

@@ -67,7 +67,7 @@ pub struct Totals {
 impl Totals {
     /// Adds the counts of one chunk.
     pub(in crate::analyze) fn add(&mut self, batch: &Batch) {
-        self.packets += u64::from(batch.frames);
+        self.packets += u64::from(batch.frames - batch.padding);
         self.began = self.began.or(batch.began);
         let segments = batch.segments.iter().map(|it| it.len() as u64);
         self.tcp += segments.sum::<u64>();

@@ -6,6 +6,7 @@ use super::super::decode::{CapturePoint, FlowKey, SegmentRecord};
 use super::super::forgery::{HostIds, IpFeatures, IpVersion};
 use super::super::join::Compared;
 use super::Entry;
+use crate::file::Absent;
 use crate::packet::{Flags, Header, SeqNum, TcpTimestamps};
 use crate::time::Timestamp;
 
@@ -144,6 +145,7 @@ impl Traffic {
                     }
                 },
             },
+            absent: Absent::default(),
             host: HostIds::default(),
             ip_len: 52 + len,
             packet: (0, 0),

@@ -7,8 +7,8 @@
 use super::super::decode::SegmentRecord;
 use super::super::exchange;
 use super::super::join::Compared;
-use super::super::stack::Stack;
 use super::copies::Latest;
+use super::entry::stack_of;
 use super::{Entry, Rare};
 use crate::packet::Flags;
 use crate::transcript::{PerEnd, Role};
@@ -122,7 +122,7 @@ impl Entry {
             self.note_gap(observed, header, next);
         }
         if header.flags.has(Flags::SYN) {
-            let stack = Stack::of(segment.packet(bytes));
+            let stack = stack_of(segment, bytes);
             self.stacks[sender] = stack.or(self.stacks[sender]);
         }
         let opening = || exchange::opening(segment.packet(bytes));

@@ -40,6 +40,8 @@ pub(in crate::analyze) struct Batch {
     pub hidden_plain: Range<u32>,
     /// Number of frames.
     pub frames: u32,
+    /// Number of those that stand for packets missing in a text.
+    pub padding: u32,
     /// Time of the first frame whose time is usable.
     pub began: Option<Timestamp>,
     /// Number of frames whose link type is not supported, by the number of the type.
@@ -90,7 +92,7 @@ impl Batch {
         self.resets = 0;
         self.kinds = SegmentKinds::default();
         self.hidden_plain = 0..0;
-        (self.frames, self.cut) = (0, 0);
+        (self.frames, self.padding, self.cut) = (0, 0, 0);
         self.began = None;
         self.fragments.clear();
         self.reassembled = FragmentCounts::default();

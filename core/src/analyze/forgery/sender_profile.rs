@@ -58,9 +58,23 @@ pub(crate) enum IpVersion {
         /// Flow label (RFC 6437).
         label: u32,
     },
+    /// Either; no field of the header is known, because the capture was printed as text.
+    Unknown,
 }
 
 impl IpFeatures {
+    /// Features of a header that is not known.
+    pub(in crate::analyze) const UNKNOWN: Self = Self {
+        ttl: 0,
+        traffic_class: 0,
+        version: IpVersion::Unknown,
+    };
+
+    /// Returns true if the header is known.
+    pub(in crate::analyze) fn is_known(&self) -> bool {
+        self.version != IpVersion::Unknown
+    }
+
     /// Reads an IPv4 header.
     #[inline]
     pub(in crate::analyze) fn v4(header: Ipv4Header<'_>) -> Self {
@@ -91,7 +105,7 @@ impl IpFeatures {
     pub(in crate::analyze) fn id(&self) -> Option<u16> {
         match self.version {
             IpVersion::V4 { id, .. } => Some(id),
-            IpVersion::V6 { .. } => None,
+            IpVersion::V6 { .. } | IpVersion::Unknown => None,
         }
     }
 
@@ -134,7 +148,24 @@ impl PacketFeatures {
                 flow_label: Some(label),
                 ..of_ip
             },
+            IpVersion::Unknown => of_ip,
         })
+    }
+
+    /// Returns the features without those of an IP header that is not known.
+    #[must_use]
+    pub(crate) fn known(self, ip: &IpFeatures) -> Self {
+        if ip.is_known() {
+            return self;
+        }
+        Self {
+            ttl: 0,
+            ip_id: None,
+            traffic_class: 0,
+            dont_fragment: None,
+            flow_label: None,
+            ..self
+        }
     }
 
     /// Returns the features of the IP header.
@@ -307,6 +338,9 @@ impl SenderProfile {
         if header.flags.has(Flags::RST) {
             return;
         }
+        if !ip.is_known() {
+            return self.take_tcp(header, point);
+        }
         let mut seen = self.seen;
         let class = ip.traffic_class & DSCP;
         if self.ttls.packets() == 0 {
@@ -321,7 +355,7 @@ impl SenderProfile {
         let is_syn = header.flags.has(Flags::SYN);
         let (bits, id) = match ip.version {
             IpVersion::V4 { id, uncuttable } => (if uncuttable { 2 } else { 1 }, id),
-            IpVersion::V6 { .. } => (0, 0),
+            IpVersion::V6 { .. } | IpVersion::Unknown => (0, 0),
         };
         let [first, other] = &mut self.groups;
         if !is_at_first {
@@ -347,16 +381,33 @@ impl SenderProfile {
                 seen |= flag(seen & LABEL != 0 && self.flow_label != label, LABELS) | LABEL;
                 self.flow_label = label;
             }
+            IpVersion::Unknown => {}
         }
+        self.seen = seen | self.tcp_of(header);
+    }
+
+    /// Takes in a packet of which only the TCP header is known.
+    #[cold]
+    fn take_tcp(&mut self, header: &Header, point: CapturePoint) {
+        if self.seen == 0 {
+            self.point = point;
+        }
+        self.seen |= self.tcp_of(header);
+    }
+
+    /// Takes in the TCP header of a packet. Returns the flags that it adds to `seen`.
+    #[inline]
+    fn tcp_of(&mut self, header: &Header) -> u16 {
+        let mut seen = 0;
         if let Some(stamps) = header.timestamps {
             seen |= self.time(stamps, header.at);
         }
-        if !is_syn {
+        if !header.flags.has(Flags::SYN) {
             self.window = header.window;
             let stamped = header.timestamps.is_some();
             seen |= WINDOW | if stamped { STAMPED } else { UNSTAMPED };
         }
-        self.seen = seen;
+        seen
     }
 
     /// Returns true if a packet is of the point and has the TTL of the first one, for [`Self::take_usual`].
@@ -396,6 +447,7 @@ impl SenderProfile {
                 self.flow_label = label;
                 (0, 0)
             }
+            IpVersion::Unknown => (0, 0),
         };
         self.groups[0].take(header, bits, id);
         self.window = header.window;

@@ -68,6 +68,7 @@ impl Identity {
         let (is_ipv6, id) = match segment.ip.version {
             IpVersion::V4 { id, .. } => (false, id.into()),
             IpVersion::V6 { label } => (true, label),
+            IpVersion::Unknown => (segment.ends.is_ipv6(), 0),
         };
         Self {
             seq: header.seq.0,

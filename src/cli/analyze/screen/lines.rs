@@ -29,7 +29,7 @@ enum Detail {
 
 /// Returns a line about the zone and the day of the times.
 pub(super) fn times(zone: Zone) -> String {
-    format!("  times are {}, {}\n", zone.name(), zone.day())
+    format!("  {}\n", zone.caption())
 }
 
 /// Returns the lines of a page. All failures are explained if that fits into so many lines, otherwise the first one of each kind as
