@@ -99,7 +99,10 @@ fn segments_are_recognized_without_an_ip_id() {
             let [row] = &said.of("connection")[..] else {
                 panic!("{}", said.out)
             };
-            let counts = [&row["packets"]["client"], &row["packets"]["server"]];
+            let counts = [
+                &row["sent_packets"]["client"],
+                &row["sent_packets"]["server"],
+            ];
             let sent = |up| packets.iter().filter(|it| it.is_up == up).count();
             assert_eq!(counts, [&json!(sent(true)), &json!(sent(false))], "{row}");
         }

@@ -33,6 +33,7 @@ mod screen;
 mod segments;
 mod senders;
 mod story;
+mod text;
 mod texts;
 #[path = "../support/tshark.rs"]
 mod tshark;

@@ -365,7 +365,7 @@ fn halves_of_a_connection_are_joined() {
             "{name}"
         );
         // Each packet counts once: SYN, ACK, data and ACK of the client.
-        assert_eq!(connection["packets"]["client"], 4, "{name}");
+        assert_eq!(connection["sent_packets"]["client"], 4, "{name}");
         assert_eq!(connection["conn_state"], "RSTR", "{name}");
         let [reset] = of(&rows, "reset")[..] else {
             panic!("{name}: {rows:?}")
@@ -424,7 +424,7 @@ fn halves_out_of_order_are_not_joined() {
             assert_eq!(connections.len(), 2, "{name}, {offset}: {rows:?}");
             for connection in connections {
                 assert_eq!(connection["conn_state"], "RSTR", "{name}, {offset}");
-                assert_eq!(connection["packets"]["client"], 4, "{name}, {offset}");
+                assert_eq!(connection["sent_packets"]["client"], 4, "{name}, {offset}");
             }
             let resets = of(&rows, "reset");
             assert_eq!(resets.len(), 2, "{name}, {offset}");

@@ -118,7 +118,7 @@ fn packets_count_once_and_an_rst_has_its_effect() {
                 assert_eq!(row["cause"], "aborted-close", "{case}");
                 assert_ne!(row["sender"]["verdict"], "doubtful", "{case}");
                 // Three of the handshake, six of each end, and the RST.
-                let count = |end: &str| connection["packets"][end].as_u64().unwrap();
+                let count = |end: &str| connection["sent_packets"][end].as_u64().unwrap();
                 let is_first_seen = count("client") + count("server");
                 assert_eq!(is_first_seen, 16, "{case}");
                 assert_eq!(connection["reset_count"], 1, "{case}");

@@ -30,6 +30,7 @@ mod points;
 mod resets;
 mod roles;
 mod slots;
+mod text;
 mod totals;
 #[cfg(test)]
 mod traffic;
@@ -262,6 +263,8 @@ struct Rare {
     forged: PerEnd<Option<u32>>,
     /// Capture points of the packets of each end.
     points: Points,
+    /// True if packets of a text without times are equal.
+    may_have_copies: bool,
     /// Packets that may have further copies. Used only if packets are captured twice.
     in_flight: InFlightList,
     /// The connection itself, while the flow is that of an earlier one that its SYN interrupts.

@@ -387,18 +387,7 @@ impl<'w> FrameDecoder<'w> {
             };
             batch.push(seen);
             if let Some(process) = link::process(link, frame.captured) {
-                let end = if process.is_sender {
-                    seen.sender
-                } else {
-                    1 - seen.sender
-                };
-                batch.processes[seen.ends.shard()].push(ProcessRecord {
-                    ends: seen.ends,
-                    hash: seen.hash,
-                    end,
-                    frame: number,
-                    process,
-                });
+                batch.push_process(&seen, process);
             }
         } else {
             let has_header = !absent.has(Absent::IP_HEADER);
@@ -407,6 +396,9 @@ impl<'w> FrameDecoder<'w> {
             }
             if let Some(about) = AboutSegment::of(&ip) {
                 self.push_error(batch, number, frame, (&ip, packet), about);
+                if absent.has(Absent::TIME) {
+                    batch.number_latest_errors(number);
+                }
             } else if AboutSegment::is_error(&ip) {
                 batch.unread.other_errors += 1;
             } else if !self.wanted.inside_tunnels

@@ -172,6 +172,14 @@ pub struct Explanation {
 }
 
 impl Explanation {
+    /// Withdraws the cause of an RST that was printed as text, which does not show how its SEQ relates to the connection.
+    pub(crate) fn forget_cause(&mut self) {
+        self.cause = None;
+        self.acceptance = "the text does not show how its SEQ relates to the other numbers".into();
+        self.explanation = "the cause is unknown: the text does not show how the SEQ of the RST relates to the other numbers";
+        self.to_confirm = None;
+    }
+
     /// Explains an RST, given the earlier packets of its connection.
     #[must_use]
     pub(crate) fn of(

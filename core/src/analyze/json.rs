@@ -66,7 +66,7 @@ struct ConnectionLine<'a> {
     duration_ns: Option<i64>,
     /// Time between the last packet and the one before it, in nanoseconds.
     idle_ns: Option<i64>,
-    packets: Ends<u64>,
+    sent_packets: Ends<u64>,
     /// Bytes of payload by sequence numbers; null where Zeek gives none.
     bytes: Option<Ends<u64>>,
     ip_bytes: Ends<u64>,
@@ -415,7 +415,7 @@ fn connection_line(
             began_ns: since_epoch(files, zeek.began()),
             duration_ns: zeek.duration(),
             idle_ns: duration(files, connection.idle),
-            packets: by_end(zeek.packets()),
+            sent_packets: by_end(zeek.packets()),
             bytes: zeek.bytes().map(by_end),
             ip_bytes: by_end(zeek.ip_bytes()),
             missed_bytes: zeek.missed_bytes(),

@@ -7,8 +7,8 @@ pub(super) const OBSOLETE_PACKET: u32 = 2;
 pub(super) const SIMPLE_PACKET: u32 = 3;
 pub(super) const INTERFACE_STATISTICS: u32 = 5;
 pub(super) const ENHANCED_PACKET: u32 = 6;
-/// First type for local use, whose highest bit is set.
-pub(super) const LOCAL_USE: u32 = 0x8000_0001;
+/// One of the types for local use, whose highest bit is set; macOS uses the first of them.
+pub(super) const LOCAL_USE: u32 = 0x8fff_ffff;
 
 pub(super) const END_OF_OPTIONS: u16 = 0;
 pub(super) const COMMENT: u16 = 1;

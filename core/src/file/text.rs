@@ -59,8 +59,8 @@ impl Absent {
     pub(crate) const TIME: Self = Self(4);
     /// The order of the TCP options, or one of them.
     pub(crate) const OPTIONS: Self = Self(8);
-    /// Nothing is absent; the frame has a header of Linux cooked v2.
-    const COOKED: Self = Self(16);
+    /// The interface; else the frame has a header of Linux cooked v2.
+    pub(crate) const POINT: Self = Self(16);
     /// Everything: the frame stands for a packet that is not in the text.
     const PADDING: Self = Self(32);
 

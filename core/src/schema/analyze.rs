@@ -179,7 +179,7 @@ fn connection_row(kind: &'static str, description: &str) -> Value {
         field("began_ns", nullable(integer("Time of the first packet, in nanoseconds since the Unix epoch; null if the capture is a text without points in time."))),
         field("duration_ns", nullable(integer("Nanoseconds from the first packet to the last; null if there is one packet only, or all have the same time."))),
         field("idle_ns", nullable(integer("Nanoseconds from the last packet but one to the last packet; null if the capture is a text without times."))),
-        field("packets", by_end("Packets of the connection.")),
+        field("sent_packets", by_end("Packets that each end sent.")),
         field("bytes", nullable(by_end("Bytes of payload, by sequence numbers; null if unknown."))),
         field("ip_bytes", by_end("Bytes of IP packets.")),
         field("missed_bytes", count("Bytes of payload missing in the capture.")),

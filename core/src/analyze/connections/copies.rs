@@ -115,6 +115,17 @@ impl Latest {
         ]
     }
 
+    /// Returns true if two packets without times are equal: one is a copy or a retransmission of the other.
+    fn equals_untimed(self, other: Self) -> bool {
+        let flags_and_sender = |it: Self| it.flags_and_sender & 0x1ff;
+        let alike = Self {
+            at: other.at,
+            flags_and_sender: other.flags_and_sender,
+            ..self
+        };
+        flags_and_sender(self) == flags_and_sender(other) && alike == other
+    }
+
     /// Returns true if a segment may be a copy of this one: both have the same numbers and length.
     #[inline]
     pub(super) fn may_be_copied_by(&self, header: &Header) -> bool {
@@ -227,6 +238,9 @@ impl Entry {
         let is_joined = segment.compared != Compared::Single;
         if !self.gaps.doubled && !is_joined {
             let first = std::mem::replace(&mut self.latest, this);
+            if segment.absent.has(Absent::TIME) && this.equals_untimed(first) {
+                self.rare().may_have_copies = true;
+            }
             let copy_of = this
                 .is_copy_of(first, Copies::UNKNOWN)
                 .then_some(self.span.1);

@@ -431,7 +431,9 @@ impl Entry {
         let Sighting { copy_of, place } = self.sight(segment);
         // A socket that is connected to itself has no way between two ends; nor does a place mean anything at a time at
         // which the other point captured nothing.
-        let has_way = !self.is_self_connection && segment.compared != Compared::Alone;
+        let has_way = !self.is_self_connection
+            && segment.compared != Compared::Alone
+            && !segment.absent.has(Absent::POINT);
         let place = place.filter(|_| has_way);
         self.span.1 = header.frame;
         let is_copy = copy_of.is_some();

@@ -19,6 +19,8 @@ pub(super) struct Outcome {
     failure: Option<Failure>,
     /// Latest error that ICMP has recorded for each end (`sk_err_soft`).
     soft: PerEnd<Option<Errno>>,
+    /// True for each end that an ICMP error was sent to whose effect is not known.
+    may_have_error: PerEnd<bool>,
     /// True if the failure was reported while the connection was not over.
     pub(super) was_reported: bool,
 }
@@ -39,6 +41,7 @@ impl Outcome {
     /// Takes in ICMP errors that are reported.
     pub(super) fn take_errors(&mut self, errors: &[IcmpRecord]) {
         for record in errors {
+            self.may_have_error[record.to] |= record.effect == Effect::Unknown;
             if record.effect == Effect::Recorded {
                 self.soft[record.to] = record.errno.or(self.soft[record.to]);
             }
@@ -57,8 +60,8 @@ impl Outcome {
     ) {
         record.related = related::of_reset(record);
         let (reset, explanation) = (&record.reset, &record.explanation);
-        // It belongs to another connection between the same ends.
-        if record.earlier.is_some() {
+        // It belongs to another connection between the same ends, or may have had no effect.
+        if record.earlier.is_some() || record.is_unjudged {
             return;
         }
         // Its receiver waits for an answer, or does not get all of one.
@@ -97,6 +100,8 @@ impl Outcome {
 
     /// Returns the failure of a connection that has stopped like this, if nothing followed until `ended`.
     pub(super) fn failure(&self, stop: Option<&Stop>, ended: Timestamp) -> Option<Failure> {
+        // An ICMP error with an unknown effect may have ended the attempts before.
+        let stop = stop.filter(|stop| !stop.from().is_some_and(|from| self.may_have_error[from]));
         let stopped = || stop.and_then(|stop| stop.failure(ended));
         self.failure.clone().or_else(stopped)
     }

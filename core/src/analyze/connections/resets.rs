@@ -10,15 +10,15 @@ use super::super::explain::{
     Explanation, FIN_ACKNOWLEDGED_WITHIN_NS, FinEvidence, NatFinding, RequiredAction, as_received,
 };
 use super::super::failure::FailureKind;
-use super::super::forgery::{self, Aftermath, Context, Indicator, PacketFeatures, Sender};
+use super::super::forgery::{self, Aftermath, Context, Indicator, Sender};
 use super::super::history::ConnectionHistory;
 use super::super::idle_timeouts::IdleTimeouts;
 use super::super::related::Related;
 use super::super::stack::Stack;
 use super::absence::Absence;
 use super::points::Place;
+use super::text::ShownByText;
 use super::{Continued, Entry, MAX_RESETS_PER_CONNECTION};
-use crate::file::Absent;
 use crate::flow::{Acceptance, Form, Observed, Reset, State};
 use crate::packet::{Flags, Header};
 use crate::time::Timestamp;
@@ -96,6 +96,8 @@ pub struct ResetRecord {
     /// View of the connection in which it was judged, 0 for the first one; `None` if nothing shows at which of several points it
     /// was captured.
     pub(super) view: Option<u8>,
+    /// True if it was printed as text, which does not show how its SEQ relates to the connection, or which point captured it.
+    pub(super) is_unjudged: bool,
 }
 
 impl ResetRecord {
@@ -250,11 +252,7 @@ impl Entry {
             )
         };
         reset = without_late_trigger(reset, &segment.header, &self.history);
-        let has_sequence = !segment.absent.has(Absent::SEQUENCE);
-        if !has_sequence {
-            // A text shows a number that is not on the scale of the others.
-            (reset.acceptance, reset.triggered_by) = (Acceptance::Unknown, None);
-        }
+        let shown = self.limit_by_text(segment, &mut reset);
         let never_left =
             place == Some(Place::Arrival) && reset.left.is_none() && self.gaps.lost.is_none();
         let stray = self.drawn_by_stray(&reset, segment, never_left);
@@ -270,23 +268,22 @@ impl Entry {
         {
             self.history.find_probes(&reset, &header, next, self.idle);
         }
-        let explanation = Explanation::of(
+        let mut explanation = Explanation::of(
             &reset,
             &header,
             context.sender_state,
             &self.history,
             &self.gaps,
         );
+        if !shown.sequence {
+            explanation.forget_cause();
+        }
         let context = Context {
             expects_nothing: reset.acceptance == Acceptance::NoConnection
                 || explanation.required_action == RequiredAction::Unknown,
             ..self.completed(&context, &reset, segment)
         };
-        let features = PacketFeatures::of(packet).filter(|_| has_sequence);
-        let mut indicators = features.map_or_else(Vec::new, |features| {
-            let features = features.known(&segment.ip);
-            forgery::facts(&features, &header, &self.profiles[segment.sender], &context)
-        });
+        let mut indicators = self.facts(segment, packet, &context, shown);
         let absence = self.absence(segment, place, &reset);
         let found = self.indicators_of_absence(&reset, &absence, &indicators);
         indicators.splice(0..0, found);
@@ -337,6 +334,7 @@ impl Entry {
             went_on: None,
             ip_id: segment.ip.id(),
             view: Some(0),
+            is_unjudged: shown != ShownByText::ALL,
         };
         record.explain_by_nat();
         self.explain_consequence(&mut record);

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::file::Frame;
 use crate::packet::Flags;
+use crate::packet::link::Process;
 use crate::packet::wire::Ipv4Header;
 use crate::time::Timestamp;
 
@@ -139,6 +140,31 @@ impl Batch {
                 id: ip.id(),
                 reset: None,
             });
+        }
+    }
+
+    /// Adds the process that a frame with this segment belongs to.
+    pub(super) fn push_process(&mut self, seen: &SegmentRecord, process: Process) {
+        let end = if process.is_sender {
+            seen.sender
+        } else {
+            1 - seen.sender
+        };
+        self.processes[seen.ends.shard()].push(ProcessRecord {
+            ends: seen.ends,
+            hash: seen.hash,
+            end,
+            frame: seen.header.frame,
+            process,
+        });
+    }
+
+    /// Gives the ICMP error of this frame, which has no time, a number of its own: it is no copy of an equal one.
+    pub(super) fn number_latest_errors(&mut self, frame: u32) {
+        let latest = self.errors.iter_mut().filter_map(|it| it.last_mut());
+        for error in latest.filter(|it| it.frame == frame) {
+            let [.., high, low] = frame.to_be_bytes();
+            error.ip_id = Some(u16::from_be_bytes([high, low]) | 1);
         }
     }
 

@@ -96,6 +96,13 @@ impl Stop {
     pub(in crate::analyze) fn is_without_reply(&self) -> bool {
         matches!(self, Self::Repeated(it) if it.attempt == Attempt::Connect)
     }
+    /// Returns the end that repeats something in vain, if there is one.
+    pub(in crate::analyze) fn from(&self) -> Option<Role> {
+        match self {
+            Self::Closed(_) => None,
+            Self::Repeated(repeated) => Some(repeated.from),
+        }
+    }
 
     /// Returns the failure, if nothing follows until `ended`, the time at which the capture ends or another connection begins.
     pub(in crate::analyze) fn failure(&self, ended: Timestamp) -> Option<Failure> {

@@ -62,6 +62,8 @@ pub(super) struct TcpFields {
     pub length: u32,
     /// Notes of Wireshark in front of the ports, such as `TCP Port numbers reused`.
     pub is_port_reused: bool,
+    /// True if Wireshark has found an option of Multipath TCP.
+    pub is_multipath: bool,
 }
 
 /// ICMP error about a packet.

@@ -50,8 +50,16 @@ struct Numbering {
     is_absolute: [bool; 2],
     /// Shift count of each end's windows: `None` if it is unknown or not used.
     scale: [Option<u8>; 2],
-    has_syn: [bool; 2],
     has_sent: [bool; 2],
+    /// Number that the SYN-ACK to each end acknowledges; true if a SYN is the latest that the end has sent.
+    syn_acked: [Option<u32>; 2],
+    has_syn_last: [bool; 2],
+    /// True if there was an earlier connection between the same ends.
+    is_reused: bool,
+    /// True for each end that has sent a segment with ACK.
+    has_acked: [bool; 2],
+    /// ACK, window and time of the latest empty segment of each end, if the other end has sent nothing but empty ones since.
+    empty: [Option<(u32, u32, Option<i64>)>; 2],
 }
 
 impl Numbering {
@@ -61,13 +69,19 @@ impl Numbering {
         next: [None; 2],
         is_absolute: [false; 2],
         scale: [None; 2],
-        has_syn: [false; 2],
         has_sent: [false; 2],
+        syn_acked: [None; 2],
+        has_syn_last: [false; 2],
+        is_reused: false,
+        has_acked: [false; 2],
+        empty: [None; 2],
     };
 
     /// Takes in the end of a segment.
     fn take(&mut self, from: usize, seq: u32, tcp: &TcpFields) {
         self.has_sent[from] = true;
+        self.has_acked[from] |= tcp.ack.is_some();
+        self.has_syn_last[from] = tcp.flags & Flags::SYN.0 != 0;
         if tcp.flags & Flags::RST.0 != 0 {
             return;
         }
@@ -124,14 +138,25 @@ impl Conversations {
     }
 
     /// Returns the absolute numbers of a segment that tcpdump has printed. `None` if there are too many connections.
-    pub(super) fn of_tcpdump(&mut self, from: End, to: End, tcp: &TcpFields) -> Option<Numbers> {
+    /// `at` is the time of the segment, if it is known.
+    pub(super) fn of_tcpdump(
+        &mut self,
+        from: End,
+        to: End,
+        tcp: &TcpFields,
+        at: Option<i64>,
+    ) -> Option<Numbers> {
         let (it, sender) = self.of(from, to)?;
         let peer = 1 - sender;
         let is_syn = tcp.flags & Flags::SYN.0 != 0;
         let Some(ack) = tcp.ack else {
             return Some(it.without_ack(sender, tcp));
         };
-        let expected = |it: &Numbering| it.next[sender].unwrap_or(INVENTED);
+        let expected = |it: &Numbering| {
+            // Of two SYNs, the one that was acknowledged counts.
+            let acked = it.syn_acked[sender].filter(|_| it.has_syn_last[sender]);
+            acked.or(it.next[sender]).unwrap_or(INVENTED)
+        };
         let (mut seq, mut absolute) = (tcp.seq.unwrap_or(0), ack);
         if it.first[sender].is_none() || is_syn {
             // What an empty segment does not show continues the numbers of its sender.
@@ -153,9 +178,10 @@ impl Conversations {
             absolute = ack.wrapping_add(first[1] * relative);
             seq = match tcp.seq {
                 Some(seq) => seq.wrapping_add(first[0] * relative),
-                None => expected(it),
+                None => expected(it).wrapping_sub(u32::from(it.is_probe(sender, tcp, at))),
             };
         }
+        it.note_empty(sender, tcp, at);
         // The blocks of a selective acknowledgment are relative in the first segment as well.
         let before = if it.base == Base::Plain {
             0
@@ -167,6 +193,9 @@ impl Conversations {
             .iter()
             .map(|(left, right)| (left.wrapping_add(before), right.wrapping_add(before)));
         let sack = sack.collect();
+        if is_syn {
+            it.syn_acked[peer] = Some(absolute);
+        }
         it.take(sender, seq, tcp);
         if it.next[peer].is_none() {
             it.next[peer] = Some(absolute);
@@ -193,6 +222,7 @@ impl Conversations {
                 .first
                 .map(|first| first.unwrap_or(0).wrapping_add(0x1000_0000));
             *it = Numbering {
+                is_reused: true,
                 first: before.map(Some),
                 ..Numbering::NEW
             };
@@ -213,14 +243,21 @@ impl Conversations {
         let mut seq = shown.wrapping_add(first(it, sender));
         let is_first = !it.has_sent[sender] && it.next[sender].is_none();
         if has(Flags::RST) && !has(Flags::SYN) && is_first && it.base == Base::Relative {
-            // It counts from its own number, so it always shows 1. RFC 9293, 3.10.7.1: the reply to a SYN has 0.
-            let is_reply = has(Flags::ACK) && it.has_syn[peer] && tcp.window == 0;
-            if is_reply && !tcp.has_timestamps {
+            // It counts from its own number, so it always shows 1. RFC 9293, 3.10.7.1: the reply to a segment without ACK
+            // has 0; whether it is accepted in SYN-SENT depends on its ACK alone.
+            let is_reply = has(Flags::ACK) && it.has_sent[peer] && !it.has_acked[peer];
+            if is_reply && tcp.window == 0 && !tcp.has_timestamps {
                 seq = 0;
             } else {
-                is_related = false;
+                is_related = is_reply;
             }
         }
+        // The reply to a SYN, and a number before the base, may be of the earlier connection, whose base has nothing to do with
+        // this one.
+        let is_earlier = is_first || shown >= 1 << 31;
+        is_related &= !(it.is_reused && has(Flags::RST) && is_earlier);
+        // What Multipath TCP says about the RST is not printed.
+        is_related &= !(tcp.is_multipath && has(Flags::RST));
         let base = first(it, peer);
         let ack = tcp.ack.map_or(0, |ack| ack.wrapping_add(base));
         let sack = tcp
@@ -233,7 +270,6 @@ impl Conversations {
             if has(Flags::ACK) && (tcp.scale.is_none() || it.scale[peer].is_none()) {
                 it.scale = [None; 2]; // `verify_tcp_window_scaling()`
             }
-            it.has_syn[sender] = true;
         }
         let shift = it.scale[sender].filter(|_| !has(Flags::SYN)).unwrap_or(0);
         let window = u16::try_from(tcp.window >> shift.min(14)).unwrap_or(u16::MAX);
@@ -278,24 +314,44 @@ impl Numbering {
         }
     }
 
-    /// Returns the base of the numbers by the second segment with ACK: what is nearer to the numbers before.
+    /// Returns the base of the numbers by the second segment with ACK: that by which they are nearer to the numbers before.
     fn base_of(&self, sender: usize, seq: Option<u32>, ack: u32, first: [u32; 2]) -> Base {
-        let pairs = [
-            seq.zip(self.next[sender])
-                .map(|(seq, next)| (seq, next, first[0])),
-            self.next[1 - sender].map(|next| (ack, next, first[1])),
-        ];
-        let mut apart = [0_u64; 2];
-        for (shown, expected, first) in pairs.into_iter().flatten() {
-            apart[0] += u64::from(distance(shown.wrapping_add(first), expected));
-            apart[1] += u64::from(distance(shown, expected));
-        }
-        if apart == [0, 0] && pairs == [None, None] {
-            Base::Open
-        } else if apart[1] < apart[0] {
+        // ACK first: the SEQ of an RST may have nothing to do with the numbers before.
+        let by_ack = self.next[1 - sender].map(|next| (ack, next, first[1]));
+        let by_seq = seq.zip(self.next[sender]);
+        let by_seq = by_seq.map(|(seq, next)| (seq, next, first[0]));
+        let Some((shown, expected, first)) = by_ack.or(by_seq) else {
+            return Base::Open;
+        };
+        let relative = distance(shown.wrapping_add(first), expected);
+        if distance(shown, expected) < relative {
             Base::Plain
         } else {
             Base::Relative
+        }
+    }
+
+    /// Returns true if an empty segment, whose SEQ is not printed, is a probe (RFC 9293, 3.8.4: SEQ is SND.NXT - 1): it repeats the
+    /// latest segment of its sender although nothing has come that it could acknowledge.
+    fn is_probe(&self, sender: usize, tcp: &TcpFields, at: Option<i64>) -> bool {
+        /// Shortest time between probes in nanoseconds: `TCP_RTO_MIN` of Linux.
+        const MIN_NS: i64 = 200_000_000;
+        let Some((ack, window, since)) = self.empty[sender].filter(|_| tcp.length == 0) else {
+            return false;
+        };
+        let is_late = at
+            .zip(since)
+            .is_none_or(|(at, since)| at.saturating_sub(since) >= MIN_NS);
+        let has_answered = self.has_sent[1 - sender];
+        has_answered && is_late && (Some(ack), window) == (tcp.ack, tcp.window)
+    }
+
+    /// Takes in a segment with ACK, for [`Self::is_probe`].
+    fn note_empty(&mut self, sender: usize, tcp: &TcpFields, at: Option<i64>) {
+        let is_empty = length(tcp) == 0;
+        self.empty[sender] = (tcp.ack.filter(|_| is_empty)).map(|ack| (ack, tcp.window, at));
+        if !is_empty {
+            self.empty[1 - sender] = None;
         }
     }
 }

@@ -69,7 +69,7 @@ pub(super) fn segment(
         }
     }
     options.truncate(40);
-    while options.len() % 4 != 0 {
+    while !options.len().is_multiple_of(4) {
         options.push(0);
     }
     let header = u32::try_from(20 + options.len()).unwrap_or(20);

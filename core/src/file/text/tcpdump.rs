@@ -393,11 +393,17 @@ fn other(line: &str, head: Option<&Head>) -> Option<Read> {
     if let Some(((before, source, destination), content)) = found
         && let Some(head) = start(before, head)
         && (head.is_v6.is_some() || head.ip.is_some())
+        && are_ends(source, destination, content)
     {
         let bare = |host: &str| NamedEnd {
             host: host.to_owned(),
             port: String::new(),
         };
+        // `-v` prints whether the checksum is right.
+        let checked = content
+            .strip_prefix("[icmp6 ")
+            .and_then(|it| it.split_once("] "));
+        let content = checked.map_or(content, |it| it.1);
         if let Some(icmp) = icmp(content) {
             let ends = Some([bare(source), bare(destination)]);
             return record(head, ends, Content::Icmp(icmp));
@@ -412,17 +418,21 @@ fn other(line: &str, head: Option<&Head>) -> Option<Read> {
         }
         return record(head, None, Content::Other(name_of(content)));
     }
-    let at = ["ARP, ", "IP6 ", "IP "]
-        .iter()
-        .find_map(|it| line.find(it))?;
+    let at = line.find("ARP, ")?;
     let head = parse_head(&format!("{} IP", &line[..at]))?;
     let has_start = head.stamp.is_some() || head.number.is_some() || at == 0;
-    let name = if line[at..].starts_with("ARP") {
-        "ARP"
-    } else {
-        "IP"
+    has_start.then(|| record(head, None, Content::Other("ARP".into())))?
+}
+
+/// Returns true for the ends of a packet: an address, or names in front of a protocol that prints its own name.
+fn are_ends(source: &str, destination: &str, content: &str) -> bool {
+    let is_address = |end: &str| {
+        let bare = end.rsplit_once('.').map_or(end, |it| it.0);
+        [end, bare]
+            .iter()
+            .any(|it| super::line::address(it).is_some())
     };
-    has_start.then(|| record(head, None, Content::Other(name.into())))?
+    is_address(source) || is_address(destination) || name_of(content) != "IP"
 }
 
 /// Returns the name of the protocol in front of its content.

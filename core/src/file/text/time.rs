@@ -41,6 +41,8 @@ pub(super) enum Stamp {
 
 /// Takes the time off the front of a line. Returns it with the rest of the line.
 pub(super) fn split(line: &str) -> Option<(Stamp, &str)> {
+    /// Seconds from which on a number is a point in time: the year 1973.
+    const MIN_EPOCH: i64 = 100_000_000;
     let (first, rest) = word(line)?;
     if let Some(day) = date(first) {
         let (time, rest) = word(rest)?;
@@ -59,8 +61,6 @@ pub(super) fn split(line: &str) -> Option<(Stamp, &str)> {
     if let Some(of_day) = clock(first.trim_end_matches('Z')) {
         return Some((Stamp::Clock(of_day), rest));
     }
-    /// Seconds from which on a number is a point in time: the year 1973.
-    const MIN_EPOCH: i64 = 100_000_000;
     let at = seconds(first)?;
     let stamp = if at >= MIN_EPOCH * NS_PER_SEC {
         Stamp::Absolute(at)
@@ -196,6 +196,11 @@ impl Clock {
         self.kind.unwrap_or(TextClock::None)
     }
 
+    /// Returns the time of the latest packet.
+    pub(super) fn latest(&self) -> i64 {
+        self.latest
+    }
+
     /// Returns the time of the next packet in nanoseconds: since the epoch, or since the beginning of an unknown day, or since the
     /// first packet. A line without a usable time has that of the packet before.
     pub(super) fn take(&mut self, stamp: Option<Stamp>) -> i64 {
@@ -210,10 +215,10 @@ impl Clock {
             (TextClock::Absolute, Some(Stamp::Absolute(at)))
             | (TextClock::Local, Some(Stamp::Local(at))) => at,
             (TextClock::TimeOfDay, Some(Stamp::Clock(at))) => self.of_day(at),
-            (TextClock::Relative, Some(Stamp::Clock(at) | Stamp::Seconds(at))) if self.is_delta => {
-                self.latest.saturating_add(at)
+            (TextClock::Relative, Some(Stamp::Clock(at) | Stamp::Seconds(at))) => {
+                let since = if self.is_delta { self.latest } else { 0 };
+                since.saturating_add(at)
             }
-            (TextClock::Relative, Some(Stamp::Clock(at) | Stamp::Seconds(at))) => at,
             _ => self.latest,
         };
         self.latest = at;

@@ -190,11 +190,11 @@ impl Translator {
         clock.take(first);
         self.notes.change(|facts| facts.clock = clock.kind());
         for number in 0..INTERFACES {
-            let is_cooked = Absent::of_interface(number).has(Absent::COOKED);
-            let link = if is_cooked {
-                Link::LinuxCooked2
-            } else {
+            let lacks_point = Absent::of_interface(number).has(Absent::POINT);
+            let link = if lacks_point {
                 Link::Raw
+            } else {
+                Link::LinuxCooked2
             };
             let interface = Interface {
                 link: link.number(),
@@ -337,8 +337,9 @@ impl Translator {
         }
         let mut frame = Vec::with_capacity(20 + built.bytes.len());
         if let Some((name, kind)) = point {
-            absent = absent.and(Absent::COOKED);
             frame.extend(self.cooked_header(&name, kind, &built.bytes));
+        } else {
+            absent = absent.and(Absent::POINT);
         }
         let wire_len = built
             .wire_len
@@ -433,7 +434,10 @@ impl Translator {
         }
         let [from, to] = ends;
         let numbers = match tool {
-            Tool::Tcpdump => self.conversations.of_tcpdump(from, to, tcp)?,
+            Tool::Tcpdump => {
+                let at = (self.clock.kind() != TextClock::None).then(|| self.clock.latest());
+                self.conversations.of_tcpdump(from, to, tcp, at)?
+            }
             Tool::Wireshark => self.conversations.of_wireshark(from, to, tcp)?,
         };
         if self.recent.len() >= MAX_RECENT {

@@ -145,6 +145,7 @@ fn segment<'a>(info: &'a str, protocol: &str) -> Option<([&'a str; 2], TcpFields
         tcp.push_option(&[3, 3, shift]);
     }
     if protocol == "MPTCP" {
+        tcp.is_multipath = true;
         // An option of Multipath TCP, of which the column does not show more.
         tcp.push_option(&[30, 4, 0xf0, 0]);
     }
