@@ -84,8 +84,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 pub use self::connections::{
-    Connection, ConnectionObserver, Continued, Progress, RepeatedSyn, ResetRecord, Sink, Step,
-    Totals, Translation,
+    Connection, ConnectionObserver, Continued, FrameComment, Progress, RepeatedSyn, ResetRecord,
+    Sink, Step, Totals, Translation,
 };
 use self::decode::FrameSelection;
 pub use self::decode::{CompiledFilter, FlowKey, FrameFilter};

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach functions that tests share
 
 mod causes;
+mod columns;
 mod consistent;
 mod continued;
 mod copies;

@@ -137,6 +137,8 @@ pub struct Connection<'a> {
     pub error_count: u64,
     /// Process of each end, in the order of `ends`, if frames state it.
     pub processes: [Option<Process>; 2],
+    /// Comments on its frames in the file, at most 16.
+    pub comments: &'a [FrameComment],
     /// Addresses of the connection on other sides of a NAT.
     pub translations: &'a [Translation],
     /// Failure of the connection. `None` if it goes on or was closed in order, and as long as the connection is not over.
@@ -147,6 +149,15 @@ pub struct Connection<'a> {
     pub repeated: Option<RepeatedSyn>,
     /// Last message of each end, if it is known.
     pub(crate) words: Option<&'a Words>,
+}
+
+/// Comment on a frame, as it stands in the file: somebody else's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrameComment {
+    /// Number of the frame.
+    pub frame: u32,
+    /// Text, cut to 240 bytes.
+    pub text: Box<str>,
 }
 
 impl Connection<'_> {
@@ -256,6 +267,8 @@ struct Rare {
     error_count: u64,
     /// Process of each end.
     processes: [Option<Process>; 2],
+    /// Comments on its frames.
+    comments: Vec<FrameComment>,
     /// Frame numbers of the first RSTs, and of the last.
     frames: Vec<u32>,
     /// RST in the name of the client and of the server that would have ended its connection, and was not taken for its

@@ -22,7 +22,8 @@ pub(super) use self::batch::Batch;
 pub use self::filter::{CompiledFilter, FrameFilter};
 pub(super) use self::point::CapturePoint;
 pub(super) use self::records::{
-    DroppedFrames, ErrorRecord, FragmentRecord, ProcessRecord, UnreadCounts,
+    CommentRecord, DroppedFrames, ErrorRecord, FragmentRecord, MAX_FRAME_COMMENTS, ProcessRecord,
+    UnreadCounts,
 };
 use super::forgery::{HostIds, IpFeatures};
 use super::join::{Compared, FrameMap};
@@ -386,6 +387,7 @@ impl<'w> FrameDecoder<'w> {
                 ..seen
             };
             batch.push(seen);
+            batch.push_comments(&seen, frame);
             if let Some(process) = link::process(link, frame.captured) {
                 batch.push_process(&seen, process);
             }
@@ -539,7 +541,7 @@ impl FrameDecoder<'_> {
         let from = (bits(ip.source()), ports[0]);
         let to = (bits(ip.destination()), ports[1]);
         let (ends, sender) = FlowKey::between_v4(from, to);
-        batch.push(SegmentRecord {
+        let seen = SegmentRecord {
             hash: self.hash(&ends),
             ends,
             sender,
@@ -553,7 +555,11 @@ impl FrameDecoder<'_> {
             host: HostIds::default(),
             ip_len: total.into(),
             packet: location_of(packet, bytes),
-        });
+        };
+        batch.push(seen);
+        if !frame.comments.is_empty() {
+            batch.push_comments(&seen, frame);
+        }
         true
     }
 
@@ -578,7 +584,7 @@ impl FrameDecoder<'_> {
         let from = (halves(ip.source().to_bits()), ports[0]);
         let to = (halves(ip.destination().to_bits()), ports[1]);
         let (ends, sender) = FlowKey::between(from, to, true);
-        batch.push(SegmentRecord {
+        let seen = SegmentRecord {
             hash: self.hash(&ends),
             ends,
             sender,
@@ -592,7 +598,11 @@ impl FrameDecoder<'_> {
             host: HostIds::default(),
             ip_len: 40 + u32::from(length),
             packet: location_of(packet, bytes),
-        });
+        };
+        batch.push(seen);
+        if !frame.comments.is_empty() {
+            batch.push_comments(&seen, frame);
+        }
         true
     }
 }

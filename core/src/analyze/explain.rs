@@ -172,8 +172,11 @@ pub struct Explanation {
 }
 
 impl Explanation {
-    /// Withdraws the cause of an RST that was printed as text, which does not show how its SEQ relates to the connection.
-    pub(crate) fn forget_cause(&mut self) {
+    /// Withdraws the cause of an RST that was printed as text, unless the text shows how its SEQ relates to the connection.
+    pub(crate) fn limit_to_text(&mut self, has_sequence: bool) {
+        if has_sequence {
+            return;
+        }
         self.cause = None;
         self.acceptance = "the text does not show how its SEQ relates to the other numbers".into();
         self.explanation = "the cause is unknown: the text does not show how the SEQ of the RST relates to the other numbers";

@@ -3,6 +3,7 @@
 //!
 //! Unknown values are null, with the reason in a field beside them.
 
+mod hosts;
 mod joined;
 mod parts;
 mod shown;
@@ -16,9 +17,12 @@ use std::num::NonZeroI64;
 
 use serde::Serialize;
 
+use self::hosts::{ResetSourceCount, Talker, reset_source};
 use self::joined::{ElsewhereFields, JoinedFields};
 pub use self::parts::process_name;
-use self::parts::{Ends, GapFields, ProcessFields, RepeatedFields, TranslationFields};
+use self::parts::{
+    CommentFields, Ends, GapFields, ProcessFields, RepeatedFields, TranslationFields,
+};
 pub use self::shown::ShownRows;
 use self::story::WordsFields;
 pub use self::story::add_preceded;
@@ -34,7 +38,7 @@ use super::idle_timeouts::IdleTimeouts;
 use super::missing::MissingTraffic;
 use super::related::Related;
 use super::stack::{ErrnoElsewhere, Stack, errno_elsewhere};
-use super::tally::{ResetSource, Tally};
+use super::tally::Tally;
 use super::zeek::ConnState;
 use crate::flow::{Form, State};
 use crate::packet::link::Unread;
@@ -54,6 +58,7 @@ struct ConnectionLine<'a> {
     translations: Vec<TranslationFields<'a>>,
     /// Processes of the ends, if the capture states them (`PKTAP`).
     processes: Ends<Option<ProcessFields>>,
+    comments: Vec<CommentFields<'a>>,
     conn_state: ConnState,
     history: String,
     /// Number of Zeek's records of the connection; state, history and originator are those of the last one.
@@ -185,6 +190,7 @@ struct ResetLine<'a> {
     elsewhere: Vec<ElsewhereFields<'a>>,
     indicators: Cow<'a, [Indicator]>,
     diagnostics: &'a [Diagnostic],
+    comments: Vec<CommentFields<'a>>,
     /// Null here, as in the row of a connection.
     preceded_by: (),
 }
@@ -316,21 +322,6 @@ struct Count<T> {
     count: u64,
 }
 
-#[derive(Serialize)]
-struct ResetSourceCount {
-    address: IpAddr,
-    /// Port of a server; null for a client, whose ports are counted together.
-    port: Option<u16>,
-    role: Role,
-    count: u64,
-}
-
-#[derive(Serialize)]
-struct Talker {
-    address: IpAddr,
-    ip_bytes: u64,
-}
-
 fn line(out: &mut impl Write, row: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer(&mut *out, row)?;
     out.write_all(b"\n")
@@ -408,6 +399,7 @@ fn connection_line(
                 })
                 .collect(),
             processes: Ends::of(|role| connection.process(role).map(ProcessFields::of)),
+            comments: CommentFields::of(files, file, connection.comments, |_| true),
             conn_state: zeek.conn_state(),
             history: zeek.history(),
             zeek_records: zeek.records(),
@@ -552,6 +544,7 @@ pub fn reset(
                 .collect(),
             indicators,
             diagnostics: &record.diagnostics,
+            comments: CommentFields::of(files, file, connection.comments, |it| it == reset.frame),
             preceded_by: (),
         },
     )
@@ -678,15 +671,6 @@ pub fn summary(
             shown,
         },
     )
-}
-
-fn reset_source(source: ResetSource, count: u64) -> ResetSourceCount {
-    ResetSourceCount {
-        address: source.address,
-        port: source.port,
-        role: source.role(),
-        count,
-    }
 }
 
 /// Maximum number of hosts listed in `reset_sources` and `top_talkers`.

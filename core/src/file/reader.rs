@@ -89,9 +89,14 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns a reader that ignores comments: a hostile block may be full of empty ones, and each takes memory.
-    pub(crate) fn without_comments(mut self) -> Self {
+    pub(crate) fn without_comments(self) -> Self {
+        self.with_comments(0)
+    }
+
+    /// Returns a reader that returns at most so many comments of each block.
+    pub(crate) fn with_comments(mut self, most: usize) -> Self {
         if let Blocks::PcapNg(blocks) = &mut self.blocks {
-            blocks.without_comments();
+            blocks.limit_comments(most);
         }
         self
     }

@@ -172,6 +172,7 @@ fn connection_row(kind: &'static str, description: &str) -> Value {
         field("server", socket("Address of the server.")),
         field("translations", list("Addresses of the connection on other sides of a NAT, if packets were captured on several sides.", &translation())),
         field("processes", processes()),
+        text::comments("Comments of the file on frames of the connection, at most two of a frame and 16 in all."),
         field("conn_state", conn_state()),
         field("history", text("Zeek's history of the connection.")),
         field("zeek_records", count("Number of records that Zeek writes of the connection, because its timers end a record; `conn_state`, `history` and `originator` are those of the last one.")),
@@ -421,6 +422,7 @@ fn reset_row() -> Value {
         field("elsewhere", joined::elsewhere()),
         field("indicators", list("Observations that point to the sender of the RST.", &indicator())),
         field("diagnostics", list("Information that the RST itself carries.", &diagnostic())),
+        text::comments("Comments of the file on this frame, at most two."),
         story::preceded_by(),
     ]);
     object("An RST.", fields)

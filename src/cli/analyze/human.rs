@@ -280,6 +280,8 @@ fn reset_body(
         }
     }
     if verbose {
+        let shown = [Some(reset.frame), reset.triggered_by];
+        text += &comments(files, connection, |it| shown.contains(&Some(it)));
         let name = |role| connection.stack(role).map_or("unknown", Stack::name);
         let form = reset.form.map_or("unknown", |form| form.name());
         let _ = writeln!(text, "  form: {form}");
@@ -460,6 +462,21 @@ fn icmp_body(files: &FileNames, connection: &Connection<'_>, record: &IcmpRecord
     let _ = writeln!(text, "  {}", record.reason);
     text += &lines_of(files, story::of_icmp(record));
     text += &processes(connection);
+    text
+}
+
+/// Returns lines with the comments of the file on frames of the connection: quotations, on which nothing is built.
+pub(super) fn comments(
+    files: &FileNames,
+    connection: &Connection<'_>,
+    is_shown: impl Fn(u32) -> bool,
+) -> String {
+    let mut text = String::new();
+    for comment in connection.comments.iter().filter(|it| is_shown(it.frame)) {
+        let quoted = printable(&comment.text).replace('"', "\\\"");
+        let frame = files.frame(comment.frame);
+        let _ = writeln!(text, "  comment in the file on {frame}: \"{quoted}\"");
+    }
     text
 }
 

@@ -343,6 +343,12 @@ impl Ladder {
         for (_, error) in errors {
             explanation(&mut text, error, layout);
         }
+        if self.resets.is_empty() {
+            // Of an RST they stand in its explanation.
+            let files = FileNames::one(&self.file);
+            let comments = human::comments(&files, connection, |_| true);
+            explanation(&mut text, &comments, layout);
+        }
         self.text += &text;
     }
 }

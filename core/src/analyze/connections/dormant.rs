@@ -16,7 +16,7 @@ use super::light::Light;
 use super::nat::Nat;
 use super::points::{PointList, Points};
 use super::words::{Words, words_of};
-use super::{CaptureGaps, Connection, ConnectionHistory, Entry, Rare};
+use super::{CaptureGaps, Connection, ConnectionHistory, Entry, FrameComment, Rare};
 use crate::flow::{Flow, FlowSummary};
 use crate::packet::Header;
 use crate::packet::link::Process;
@@ -85,6 +85,7 @@ struct More {
     points: Points,
     error_count: u64,
     processes: [Option<Process>; 2],
+    comments: Vec<FrameComment>,
     renewed: Option<Box<Renewed>>,
     forged: PerEnd<Option<u32>>,
     nat: Option<Box<Nat>>,
@@ -144,6 +145,7 @@ impl Dormant {
             || rare.outcome != Outcome::default()
             || stop.is_some()
             || rare.processes.iter().any(Option::is_some)
+            || !rare.comments.is_empty()
             || previous.iter().any(Option::is_some);
         Self {
             ends: entry.ends,
@@ -161,6 +163,7 @@ impl Dormant {
                     points: rare.points,
                     error_count: rare.error_count,
                     processes: rare.processes,
+                    comments: rare.comments,
                     renewed: rare.renewed,
                     forged: rare.forged,
                     nat: rare.nat,
@@ -243,6 +246,7 @@ impl Dormant {
             errors: &[],
             error_count: more.map_or(0, |it| it.error_count),
             processes: more.map_or([None; 2], |it| it.processes),
+            comments: more.map_or(&[], |it| &it.comments),
             translations: (more.and_then(|it| it.nat.as_deref())).map_or(&[], Nat::translations),
             failure: None,
             was_failure_reported: more.is_some_and(|it| it.outcome.was_reported),
@@ -322,6 +326,7 @@ impl Dormant {
             rare.reset_hashes = more.reset_hashes.into();
             rare.points = more.points;
             (rare.error_count, rare.processes) = (more.error_count, more.processes);
+            rare.comments = more.comments;
             rare.renewed = more.renewed;
             rare.forged = more.forged;
             rare.nat = more.nat;

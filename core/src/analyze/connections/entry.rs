@@ -356,6 +356,7 @@ impl Entry {
             errors: &[],
             error_count: self.rare.as_ref().map_or(0, |it| it.error_count),
             processes: self.rare.as_ref().map_or([None; 2], |it| it.processes),
+            comments: self.rare.as_ref().map_or(&[], |it| &it.comments),
             translations: self.nat().map_or(&[], Nat::translations),
             failure: None,
             was_failure_reported: (self.rare.as_ref()).is_some_and(|it| it.outcome.was_reported),

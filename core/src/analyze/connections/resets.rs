@@ -275,9 +275,7 @@ impl Entry {
             &self.history,
             &self.gaps,
         );
-        if !shown.sequence {
-            explanation.forget_cause();
-        }
+        explanation.limit_to_text(shown.sequence);
         let context = Context {
             expects_nothing: reset.acceptance == Acceptance::NoConnection
                 || explanation.required_action == RequiredAction::Unknown,

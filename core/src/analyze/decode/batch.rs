@@ -8,8 +8,8 @@ use super::super::missing::SegmentKinds;
 use super::super::nat::Notice;
 use super::super::reassembly::FragmentCounts;
 use super::{
-    DroppedFrames, ErrorRecord, FragmentRecord, ProcessRecord, SHARDS, SegmentRecord, UnreadCounts,
-    small_index,
+    CommentRecord, DroppedFrames, ErrorRecord, FragmentRecord, ProcessRecord, SHARDS,
+    SegmentRecord, UnreadCounts, small_index,
 };
 use crate::file::Frame;
 use crate::packet::Flags;
@@ -59,6 +59,8 @@ pub(in crate::analyze) struct Batch {
     pub unread: UnreadCounts<u32>,
     /// Processes that frames belong to, by the shard of the connection.
     pub processes: [Vec<ProcessRecord>; SHARDS],
+    /// Comments on frames, by the shard of the connection.
+    pub comments: [Vec<CommentRecord>; SHARDS],
     /// Number of frames whose time cannot be right: before 1970, or none that can be expressed.
     pub odd_times: u32,
     /// Frames that the interfaces have dropped.
@@ -87,6 +89,9 @@ impl Batch {
         }
         for processes in &mut self.processes {
             processes.clear();
+        }
+        for comments in &mut self.comments {
+            comments.clear();
         }
         self.unread = UnreadCounts::default();
         self.unsupported_link_types.clear();
@@ -139,6 +144,19 @@ impl Batch {
                 flow: 0,
                 id: ip.id(),
                 reset: None,
+            });
+        }
+    }
+
+    /// Adds the comments on a frame with this segment.
+    #[cold]
+    pub(super) fn push_comments(&mut self, seen: &SegmentRecord, frame: &Frame<'_>) {
+        for text in &frame.comments {
+            self.comments[seen.ends.shard()].push(CommentRecord {
+                ends: seen.ends,
+                hash: seen.hash,
+                frame: seen.header.frame,
+                text: CommentRecord::cut(text),
             });
         }
     }

@@ -87,6 +87,39 @@ impl UnreadCounts<u64> {
     }
 }
 
+/// Maximum number of comments of a frame that are kept.
+pub(in crate::analyze) const MAX_FRAME_COMMENTS: usize = 2;
+
+/// Maximum length of a comment that is kept, in bytes.
+const MAX_COMMENT: usize = 240;
+
+/// Comment on a frame of a connection, as it stands in the file.
+#[derive(Clone, Debug)]
+pub(crate) struct CommentRecord {
+    /// Ends of the connection.
+    pub ends: FlowKey,
+    /// Hash of `ends` by the hasher of [`FrameSelection`](super::FrameSelection).
+    pub hash: u32,
+    /// Number of the frame. It counts from 0 within the batch.
+    pub frame: u32,
+    /// Text, cut to a few lines.
+    pub text: Box<str>,
+}
+
+impl CommentRecord {
+    /// Cuts a comment.
+    pub(super) fn cut(text: &str) -> Box<str> {
+        if text.len() <= MAX_COMMENT {
+            return text.into();
+        }
+        let mut end = MAX_COMMENT;
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        format!("{}…", &text[..end]).into()
+    }
+}
+
 /// Process that an end of a connection belongs to, as stated by one frame.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ProcessRecord {

@@ -1,12 +1,15 @@
 //! Parts of the row of a connection.
 
-use crate::transcript::Role;
 use std::net::SocketAddr;
 
 use serde::Serialize;
 
+use super::super::connections::FrameComment;
+use super::super::continuation::FileNames;
+use super::place;
 use crate::packet::link::Process;
 use crate::printable::printable;
+use crate::transcript::Role;
 
 /// Addresses of a connection on another side of a NAT.
 #[derive(Serialize)]
@@ -32,6 +35,34 @@ impl ProcessFields {
             pid: process.pid,
             name: process_name(&process),
         }
+    }
+}
+
+/// Comment on a frame in the file.
+#[derive(Serialize)]
+pub(super) struct CommentFields<'a> {
+    frame: u32,
+    file: Option<&'a str>,
+    /// Text with control characters escaped: it is somebody else's.
+    text: String,
+}
+
+impl<'a> CommentFields<'a> {
+    /// Returns the comments on frames that are wanted.
+    pub(super) fn of(
+        files: &'a FileNames,
+        file: &str,
+        comments: &[FrameComment],
+        is_wanted: impl Fn(u32) -> bool,
+    ) -> Vec<Self> {
+        let wanted = comments.iter().filter(|it| is_wanted(it.frame));
+        wanted
+            .map(|comment| {
+                let (frame, file) = place(files, file, comment.frame);
+                let text = printable(&comment.text);
+                Self { frame, file, text }
+            })
+            .collect()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use super::super::decode::{Batch, FrameDecoder};
+use super::super::decode::{Batch, FrameDecoder, MAX_FRAME_COMMENTS};
 use super::super::reassembly::Reassembler;
 use super::{CarriedBlock, Ingest, IngestedChunk, MIN_CHUNK_LEN, Stopped, lock};
 use crate::file::{Block, MAX_BLOCK, Malformed, Problem, Reader};
@@ -191,7 +191,8 @@ pub(super) fn complete_carried(
         match Reader::new(&ingest.carry) {
             Ok(reader) => {
                 let header = reader.offset();
-                let reader = reader.resume(&[]).without_comments().with_unusable_times();
+                let reader = reader.resume(&[]).with_comments(MAX_FRAME_COMMENTS);
+                let reader = reader.with_unusable_times();
                 *lock(guess_reader) = Some(reader.clone());
                 ingest.reader = Some(reader);
                 ingest.carry.clear();

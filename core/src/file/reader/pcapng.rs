@@ -47,8 +47,8 @@ pub(super) struct Blocks<'a> {
     earlier: u32,
     /// Number of sections and interfaces so far.
     changes: u64,
-    /// True if comments are returned.
-    has_comments: bool,
+    /// Maximum number of comments of a block that are returned.
+    max_comments: usize,
     /// True if a time that cannot be expressed is no error.
     has_odd_times: bool,
 }
@@ -70,7 +70,7 @@ impl<'a> Blocks<'a> {
             interfaces: Arc::default(),
             earlier: 0,
             changes: 0,
-            has_comments: true,
+            max_comments: usize::MAX,
             has_odd_times: false,
         }
     }
@@ -84,13 +84,13 @@ impl<'a> Blocks<'a> {
             interfaces: Arc::clone(&self.interfaces),
             earlier: self.earlier,
             changes: self.changes,
-            has_comments: self.has_comments,
+            max_comments: self.max_comments,
             has_odd_times: self.has_odd_times,
         }
     }
 
-    pub(super) fn without_comments(&mut self) {
-        self.has_comments = false;
+    pub(super) fn limit_comments(&mut self, most: usize) {
+        self.max_comments = most;
     }
 
     pub(super) fn with_unusable_times(&mut self) {
@@ -201,7 +201,9 @@ impl<'a> Blocks<'a> {
         let mut section = Section::default();
         for option in Options(body) {
             match option? {
-                (COMMENT, value) if self.has_comments => section.comments.push(text(value)),
+                (COMMENT, value) if section.comments.len() < self.max_comments => {
+                    section.comments.push(text(value));
+                }
                 (SHB_OS, value) => section.os = Some(text(value)),
                 (SHB_USERAPPL, value) => section.application = Some(text(value)),
                 _ => {}
@@ -232,7 +234,9 @@ impl<'a> Blocks<'a> {
         let order = body.order();
         for option in Options(body) {
             match option? {
-                (COMMENT, value) if self.has_comments => interface.comments.push(text(value)),
+                (COMMENT, value) if interface.comments.len() < self.max_comments => {
+                    interface.comments.push(text(value));
+                }
                 (IF_NAME, value) => interface.name = Some(text(value)),
                 // A filter begins with its kind: 0, a string in libpcap's syntax.
                 (IF_FILTER, [0, filter @ ..]) => interface.filter = Some(text(filter)),
@@ -320,7 +324,9 @@ impl<'a> Blocks<'a> {
         for option in Options(body) {
             let (code, value) = option?;
             match code {
-                COMMENT if self.has_comments => statistics.comments.push(text(value)),
+                COMMENT if statistics.comments.len() < self.max_comments => {
+                    statistics.comments.push(text(value));
+                }
                 ISB_STARTTIME => statistics.times[0] = time(value),
                 ISB_ENDTIME => statistics.times[1] = time(value),
                 ISB_IFRECV => statistics.received = Some(order.u64(exactly(code, value)?)),
@@ -335,7 +341,7 @@ impl<'a> Blocks<'a> {
         let mut comments = Vec::new();
         for option in Options(options) {
             let (code, value) = option?;
-            if code == COMMENT && self.has_comments {
+            if code == COMMENT && comments.len() < self.max_comments {
                 comments.push(text(value));
             }
         }

@@ -62,6 +62,8 @@ pub(super) struct TcpFields {
     pub length: u32,
     /// Notes of Wireshark in front of the ports, such as `TCP Port numbers reused`.
     pub is_port_reused: bool,
+    /// Length of the frame, which Wireshark shows.
+    pub frame_len: Option<u32>,
     /// True if Wireshark has found an option of Multipath TCP.
     pub is_multipath: bool,
 }
@@ -83,6 +85,12 @@ pub(super) struct IcmpFields {
 pub(super) enum Content {
     Tcp(TcpFields),
     Icmp(IcmpFields),
+    /// Payload of TCP that Wireshark shows as a protocol above it, without ports and numbers.
+    Payload {
+        protocol: String,
+        /// Length of the frame.
+        frame_len: u32,
+    },
     /// Packet of another protocol, with its name.
     Other(String),
 }

@@ -51,6 +51,9 @@ struct Numbering {
     /// Shift count of each end's windows: `None` if it is unknown or not used.
     scale: [Option<u8>; 2],
     has_sent: [bool; 2],
+    /// Latest ACK and window of each end, and the length of the headers of its latest frame without SYN.
+    acked: [Option<(u32, u16)>; 2],
+    headers: [Option<u32>; 2],
     /// Number that the SYN-ACK to each end acknowledges; true if a SYN is the latest that the end has sent.
     syn_acked: [Option<u32>; 2],
     has_syn_last: [bool; 2],
@@ -70,6 +73,8 @@ impl Numbering {
         is_absolute: [false; 2],
         scale: [None; 2],
         has_sent: [false; 2],
+        acked: [None; 2],
+        headers: [None; 2],
         syn_acked: [None; 2],
         has_syn_last: [false; 2],
         is_reused: false,
@@ -274,6 +279,13 @@ impl Conversations {
         let shift = it.scale[sender].filter(|_| !has(Flags::SYN)).unwrap_or(0);
         let window = u16::try_from(tcp.window >> shift.min(14)).unwrap_or(u16::MAX);
         it.take(sender, seq, tcp);
+        if has(Flags::ACK) && !has(Flags::RST) {
+            it.acked[sender] = Some((ack, window));
+        }
+        let is_plain = !has(Flags::SYN) && tcp.sack.is_empty();
+        if let Some(frame_len) = tcp.frame_len.filter(|_| is_plain) {
+            it.headers[sender] = frame_len.checked_sub(tcp.length);
+        }
         if has(Flags::ACK) && it.next[peer].is_none() {
             it.next[peer] = Some(ack);
         }
@@ -284,6 +296,38 @@ impl Conversations {
             window,
             is_related,
         })
+    }
+}
+
+impl Conversations {
+    /// Returns the segment with the payload of a frame of this length, which continues what its sender has sent. `None` if the
+    /// lines before do not show its numbers.
+    pub(super) fn payload(
+        &mut self,
+        from: End,
+        to: End,
+        frame_len: u32,
+    ) -> Option<(TcpFields, Numbers)> {
+        let (it, sender) = self.of(from, to)?;
+        let headers = it.headers[sender].or(it.headers[1 - sender])?;
+        let seq = it.next[sender]?;
+        let (ack, window) = it.acked[sender].or(it.next[1 - sender].map(|next| (next, u16::MAX)))?;
+        let length = frame_len.checked_sub(headers).filter(|it| *it > 0)?;
+        let tcp = TcpFields {
+            flags: Flags::ACK.and(Flags::PSH).0,
+            ack: Some(ack),
+            length,
+            ..TcpFields::default()
+        };
+        it.take(sender, seq, &tcp);
+        let numbers = Numbers {
+            seq,
+            ack,
+            sack: Vec::new(),
+            window,
+            is_related: true,
+        };
+        Some((tcp, numbers))
     }
 }
 

@@ -408,6 +408,9 @@ fn other(line: &str, head: Option<&Head>) -> Option<Read> {
             let ends = Some([bare(source), bare(destination)]);
             return record(head, ends, Content::Icmp(icmp));
         }
+        if content.starts_with("Flags") || "Flags".starts_with(content) {
+            return Some(Read::Cut);
+        }
         if content.starts_with("tcp ") {
             // `-q` prints no control bits.
             return record(

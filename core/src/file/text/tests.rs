@@ -103,10 +103,10 @@ fn columns_of_wireshark_are_read_with_any_arrow() {
     assert_eq!(ack.window, 501); // 64,128 / 128
     assert_eq!((reset.seq, reset.ack), (ack.ack, ack.seq));
     assert_eq!(reset.flags, Flags::RST.and(Flags::ACK));
-    for other in [
-        rows.replace('→', "->"),
-        rows.replacen(" → 10", " 10", 9).replace('→', ">"),
-    ] {
+    let bare = rows
+        .replace("10.0.0.1 → 10.0.0.2", "10.0.0.1   10.0.0.2")
+        .replace("10.0.0.2 → 10.0.0.1", "10.0.0.2   10.0.0.1");
+    for other in [rows.replace('→', "->"), bare.replace('→', ">")] {
         assert_eq!(segments(&other), expected, "{other}");
     }
     // RFC 9293, 3.10.7.1: an RST that replies to a SYN has SEQ 0, which the column shows as 1.
@@ -186,4 +186,23 @@ fn other_text_has_no_packets() {
     }
     assert!(!Text::<&[u8]>::may_begin(&[0xff, 0xfe, b'1', 0]));
     assert!(!Text::<&[u8]>::may_begin(b"\x7fELF\x02\x01\x01\0"));
+}
+
+/// Lines of protocols above TCP have no ports and numbers: they continue the only connection of their hosts.
+#[test]
+fn payload_without_numbers_continues_the_only_connection() {
+    let rows = "  1   0.000000     10.0.0.1 → 10.0.0.2     TCP 74 1000 → 80 [SYN] Seq=0 Win=100 Len=0 MSS=1460
+  2   0.000100     10.0.0.2 → 10.0.0.1     TCP 74 80 → 1000 [SYN, ACK] Seq=0 Ack=1 Win=100 Len=0 MSS=1460
+  3   0.000200     10.0.0.1 → 10.0.0.2     TCP 54 1000 → 80 [ACK] Seq=1 Ack=1 Win=100 Len=0
+  4   0.000300     10.0.0.1 → 10.0.0.2     HTTP 154 GET / HTTP/1.1 
+  5   0.000400     10.0.0.2 → 10.0.0.1     TCP 54 80 → 1000 [ACK] Seq=1 Ack=101 Win=100 Len=0
+";
+    let found = segments(rows);
+    let [_, _, (ack, _), (get, _), (reply, _)] = &found[..] else {
+        panic!("{found:?}")
+    };
+    assert_eq!((get.seq, get.payload_len), (ack.seq, 100));
+    assert_eq!(reply.ack, get.seq.plus(100));
+    let other = rows.lines().next().unwrap().replace("1000", "1001") + "\n";
+    assert_eq!(segments(&(other + rows)).len(), 5);
 }

@@ -156,6 +156,8 @@ pub(super) struct Translator {
     points: Vec<String>,
     /// Latest segments, which an ICMP error may be about.
     recent: VecDeque<[End; 2]>,
+    /// True if there were more connections than `recent` holds.
+    has_forgotten: bool,
     /// Number of packets that the kernel dropped, by the last lines of tcpdump.
     dropped: u64,
     /// True once a packet without an IP header was read.
@@ -175,6 +177,7 @@ impl Default for Translator {
             names: Names::default(),
             points: Vec::new(),
             recent: VecDeque::new(),
+            has_forgotten: false,
             dropped: 0,
             lacks_headers: false,
             notes: Arc::default(),
@@ -411,6 +414,19 @@ impl Translator {
                 };
                 (built, absent)
             }
+            (
+                Content::Payload {
+                    protocol,
+                    frame_len,
+                },
+                Some(ends),
+            ) => {
+                let built = self.payload(&ends, frame_len);
+                if built.is_none() {
+                    self.notes.change(|facts| facts.count_other(protocol));
+                }
+                built.unwrap_or_else(|| (packet::other(), Absent::default()))
+            }
             (Content::Other(name), _) => {
                 self.notes.change(|facts| facts.count_other(name));
                 (packet::other(), Absent::default())
@@ -442,6 +458,7 @@ impl Translator {
         };
         if self.recent.len() >= MAX_RECENT {
             self.recent.pop_front();
+            self.has_forgotten = true;
         }
         self.recent.retain(|it| *it != ends);
         self.recent.push_back(ends);
@@ -462,6 +479,30 @@ impl Translator {
             facts.with_ip_header += u64::from(ip.is_some());
         });
         let built = packet::segment(ends, tcp, &numbers, ip.unwrap_or_default());
+        Some((built, absent))
+    }
+
+    /// Builds the segment of a payload that is shown without ports. `None` unless the text has exactly one connection between its
+    /// hosts.
+    fn payload(&mut self, ends: &[NamedEnd; 2], frame_len: u32) -> Option<(Built, Absent)> {
+        let [from, to] = [&ends[0], &ends[1]].map(|it| super::line::address(&it.host));
+        let (from, to) = (from?, to?);
+        let among = |[one, other]: &[End; 2]| match (one.0, other.0) {
+            hosts if hosts == (from, to) => Some([*one, *other]),
+            hosts if hosts == (to, from) => Some([*other, *one]),
+            _ => None,
+        };
+        let mut found = self.recent.iter().filter_map(among);
+        let first = found.next().filter(|_| from != to && !self.has_forgotten)?;
+        if found.any(|it| it != first) {
+            return None;
+        }
+        let (tcp, numbers) = self.conversations.payload(first[0], first[1], frame_len)?;
+        self.header(None);
+        self.notes
+            .change(|facts| (facts.read, facts.bare) = (facts.read + 1, facts.bare + 1));
+        let absent = Absent::IP_HEADER.and(Absent::OPTIONS);
+        let built = packet::segment(first, &tcp, &numbers, IpFields::default());
         Some((built, absent))
     }
 
@@ -530,6 +571,7 @@ fn agrees(packet: &[u8], content: &Content) -> bool {
     };
     match content {
         Content::Tcp(tcp) => ip.protocol == TCP && ip.payload.get(13) == Some(&tcp.flags),
+        Content::Payload { .. } => ip.protocol == TCP,
         Content::Icmp(_) | Content::Other(_) => ip.protocol != TCP,
     }
 }

@@ -46,7 +46,9 @@ pub(super) fn read(line: &str) -> Option<Record> {
         host: host.to_owned(),
         port: port.to_owned(),
     };
+    let frame_len = length.parse().ok();
     if let Some((ports, tcp)) = segment(info.trim_start(), protocol) {
+        let tcp = TcpFields { frame_len, ..tcp };
         let ends = Some([end(source, ports[0]), end(destination, ports[1])]);
         return Some(Record {
             head,
@@ -62,12 +64,62 @@ pub(super) fn read(line: &str) -> Option<Record> {
             content: Content::Icmp(icmp),
         });
     }
-    let name = protocol.chars().take(16).collect();
+    let name: String = protocol.chars().take(16).collect();
+    if let Some(frame_len) = frame_len.filter(|_| is_above_tcp(protocol)) {
+        let ends = Some([end(source, ""), end(destination, "")]);
+        let content = Content::Payload {
+            protocol: name,
+            frame_len,
+        };
+        return Some(Record {
+            head,
+            ends,
+            content,
+        });
+    }
     Some(Record {
         head,
         ends: None,
         content: Content::Other(name),
     })
+}
+
+/// Returns true for protocols that use TCP, and no other transport.
+fn is_above_tcp(protocol: &str) -> bool {
+    const NAMES: [&str; 26] = [
+        "AMQP",
+        "BGP",
+        "FTP",
+        "FTP-DATA",
+        "HTTP",
+        "HTTP2",
+        "IMAP",
+        "IRC",
+        "Kafka",
+        "LDAP",
+        "MONGO",
+        "MQTT",
+        "MySQL",
+        "PGSQL",
+        "POP",
+        "Redis",
+        "RESP",
+        "RTSP",
+        "SMB",
+        "SMB2",
+        "SMTP",
+        "SSH",
+        "SSHv2",
+        "TDS",
+        "TELNET",
+        "WebSocket",
+    ];
+    NAMES.contains(&protocol)
+        || ["HTTP/", "TLSv1", "SSLv", "SMTP/"]
+            .iter()
+            .any(|it| protocol.starts_with(it))
+        || protocol == "SSL"
+        || protocol == "TLS"
 }
 
 fn is_arrow(word: &str) -> bool {

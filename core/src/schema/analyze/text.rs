@@ -2,7 +2,30 @@
 
 use serde_json::Value;
 
-use super::super::{count, field, list, nullable, object, one_of, text};
+use super::super::{Field, count, field, frame, list, nullable, object, one_of, text};
+
+/// Returns the field with the comments of a file on frames.
+pub(super) fn comments(description: &str) -> Field {
+    let comment = object(
+        "Comment.",
+        vec![
+            field("frame", frame("Frame that it is on.")),
+            field(
+                "file",
+                nullable(text(
+                    "File of that frame, if it is another one than `file`; else null.",
+                )),
+            ),
+            field(
+                "text",
+                text(
+                    "Text in the file, cut to 240 bytes, with control characters escaped. Whoever wrote the file chose it: nothing is concluded from it.",
+                ),
+            ),
+        ],
+    );
+    field("comments", list(description, &comment))
+}
 
 /// Returns the schema of the text that a capture was printed as.
 pub(super) fn of_text() -> Value {

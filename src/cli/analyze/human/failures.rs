@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{lines_of, processes, translations};
+use super::{comments, lines_of, processes, translations};
 use crate::cli::analyze::screen::Row;
 use crate::report::human::{BAD, LABEL};
 use rstproof_core::analyze::continuation::FileNames;
@@ -25,8 +25,11 @@ pub(super) fn fill_failed(
     row.words = format!("{}: {}", failure.kind, failure.kind.meaning());
     row.condition = conditions.collect();
     row.frame = files.frame(failure.frame);
-    if explains.is_some() {
+    if let Some(verbose) = explains {
         row.body = failed(files, connection, failure);
+        if verbose {
+            row.body += &comments(files, connection, |_| true);
+        }
     }
 }
 

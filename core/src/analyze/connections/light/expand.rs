@@ -62,6 +62,7 @@ impl Light {
             stacks: self.stacks(),
             idle: self.idle,
             errors: &[],
+            comments: &[],
             error_count: 0,
             processes: [None; 2],
             translations: &[],
