@@ -326,7 +326,7 @@ fn cut_lines_and_other_protocols_are_counted() {
         "{cut}12:00:00.000600 IP 10.0.0.1.53 > 10.0.0.2.53: UDP, length 40\n12:00:00.000700 ARP, Request who-has 10.0.0.1 tell 10.0.0.2, length 28\n"
     ));
     let text = &said.summary()["text"];
-    assert_eq!(text["cut_segments"], 1);
+    assert_eq!(text["truncated_lines"], 1);
     assert_eq!(
         text["other_protocols"],
         json!([{"value": "ARP", "count": 1}, {"value": "UDP", "count": 1}])

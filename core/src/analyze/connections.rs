@@ -151,7 +151,7 @@ pub struct Connection<'a> {
     pub(crate) words: Option<&'a Words>,
 }
 
-/// Comment on a frame, as it stands in the file: somebody else's words.
+/// Comment on a frame, as it stands in the file: the words of its author.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameComment {
     /// Number of the frame.

@@ -285,7 +285,7 @@ impl FileNames {
         self
     }
 
-    /// Returns what is known of the text; `None` if the capture is none.
+    /// Returns what is known of the text; `None` if the capture is in a file format.
     #[must_use]
     pub fn text(&self) -> Option<TextFacts> {
         self.text.as_ref().map(|it| it.facts())

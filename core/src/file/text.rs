@@ -210,6 +210,7 @@ impl<R: Read> Text<R> {
             }
             None => return false,
         };
+        // A line is parsed several times, by both programs' rules, so its length is bounded before.
         let line = &line[..line.len().min(MAX_LINE)];
         self.start += length;
         // Only the first part of a long line is one of a packet.
@@ -228,6 +229,8 @@ impl<R: Read> Text<R> {
         let missing = finished
             .number()
             .map_or(0, |number| number.saturating_sub(next));
+        // Without padding the numbers of the following frames are too low, but the text is read: a number may be a damaged one, and
+        // a hostile text has any number.
         if missing <= MAX_PADDING - self.padded {
             (self.owed, self.padded) = (missing, self.padded + missing);
         }

@@ -120,7 +120,7 @@ fn tshark_shows_what_is_known_of_each_frame() {
     let rows = tshark(&out, &["tcp.flags.reset", "frame.comment"]);
     let count = format!("{}: {} frames of 1 connection,", out.display(), rows.len());
     assert!(said.lines().last().unwrap().starts_with(&count), "{said}");
-    let packets = &connection["packets"];
+    let packets = &connection["sent_packets"];
     let packets = packets["client"].as_u64().unwrap() + packets["server"].as_u64().unwrap();
     assert_eq!(rows.len() as u64, packets);
     let file = path.display();

@@ -43,7 +43,7 @@ impl ProcessFields {
 pub(super) struct CommentFields<'a> {
     frame: u32,
     file: Option<&'a str>,
-    /// Text with control characters escaped: it is somebody else's.
+    /// Text with control characters escaped: the author of the file chose it.
     text: String,
 }
 

@@ -101,6 +101,10 @@ impl Names {
         let is_v6 = is_v6
             .or_else(|| numeric.map(|it| it.is_ipv6()))
             .unwrap_or(false);
+        // Addresses first: no name of this line may get one of them.
+        for end in ends.iter().filter(|it| address(&it.host).is_some()) {
+            self.host(&end.host, is_v6)?;
+        }
         let [from, to] = ends;
         let from = (self.host(&from.host, is_v6)?, self.port(&from.port)?);
         let to = (self.host(&to.host, is_v6)?, self.port(&to.port)?);

@@ -46,6 +46,9 @@ struct Numbering {
     first: [Option<u32>; 2],
     /// Number after the last one that each end has sent.
     next: [Option<u32>; 2],
+    /// True for each end whose first number was not printed, and once another one stands for it.
+    is_invented: [bool; 2],
+    is_shifted: [bool; 2],
     /// True for each end of which absolute numbers are known.
     is_absolute: [bool; 2],
     /// Shift count of each end's windows: `None` if it is unknown or not used.
@@ -70,6 +73,8 @@ impl Numbering {
         base: Base::Open,
         first: [None; 2],
         next: [None; 2],
+        is_invented: [false; 2],
+        is_shifted: [false; 2],
         is_absolute: [false; 2],
         scale: [None; 2],
         has_sent: [false; 2],
@@ -84,6 +89,7 @@ impl Numbering {
 
     /// Takes in the end of a segment.
     fn take(&mut self, from: usize, seq: u32, tcp: &TcpFields) {
+        // An RST takes no sequence number, and may be forged: what follows does not continue from it.
         self.has_sent[from] = true;
         self.has_acked[from] |= tcp.ack.is_some();
         self.has_syn_last[from] = tcp.flags & Flags::SYN.0 != 0;
@@ -166,6 +172,7 @@ impl Conversations {
         if it.first[sender].is_none() || is_syn {
             // What an empty segment does not show continues the numbers of its sender.
             let is_stated = tcp.seq.is_some();
+            it.is_invented[sender] = !is_stated && it.next[sender].is_none();
             seq = if is_stated { seq } else { expected(it) };
             it.first[sender] = Some(seq);
             it.first[peer] = Some(ack.wrapping_sub(1));
@@ -179,19 +186,17 @@ impl Conversations {
             if it.base == Base::Open {
                 it.base = it.base_of(sender, tcp.seq, ack, first);
             }
-            let relative = u32::from(it.base != Base::Plain);
-            absolute = ack.wrapping_add(first[1] * relative);
+            absolute = it.absolute(peer, ack);
             seq = match tcp.seq {
-                Some(seq) => seq.wrapping_add(first[0] * relative),
+                Some(seq) => it.absolute(sender, seq),
                 None => expected(it).wrapping_sub(u32::from(it.is_probe(sender, tcp, at))),
             };
         }
         it.note_empty(sender, tcp, at);
         // The blocks of a selective acknowledgment are relative in the first segment as well.
-        let before = if it.base == Base::Plain {
-            0
-        } else {
-            it.first[peer].unwrap_or(0)
+        let before = match it.base {
+            Base::Plain if !it.is_shifted[peer] => 0,
+            _ => it.first[peer].unwrap_or(0),
         };
         let sack = tcp
             .sack
@@ -202,6 +207,8 @@ impl Conversations {
             it.syn_acked[peer] = Some(absolute);
         }
         it.take(sender, seq, tcp);
+        // What an end has sent before the text begins is known from the first ACK for it, and no later ACK is needed: the lines of
+        // the end itself are exact.
         if it.next[peer].is_none() {
             it.next[peer] = Some(absolute);
         }
@@ -355,6 +362,20 @@ impl Numbering {
             sack: Vec::new(),
             window,
             is_related,
+        }
+    }
+
+    /// Returns the absolute number for one of an end that is printed after the first segment. Where the first number of the end
+    /// was not printed, and another one stands for it, the first one that is printed continues from there.
+    fn absolute(&mut self, end: usize, shown: u32) -> u32 {
+        if std::mem::take(&mut self.is_invented[end])
+            && let Some(next) = self.next[end]
+        {
+            (self.first[end], self.is_shifted[end]) = (Some(next.wrapping_sub(shown)), true);
+        }
+        match self.base {
+            Base::Plain if !self.is_shifted[end] => shown,
+            _ => shown.wrapping_add(self.first[end].unwrap_or(0)),
         }
     }
 

@@ -52,6 +52,8 @@ pub(super) fn segment(
     numbers: &Numbers,
     ip: IpFields,
 ) -> Built {
+    // The checksum stays 0 and the payload is left out, as with a snapshot length that covers the headers only. The lengths in the
+    // headers are those of the packet, so the analysis counts the bytes that it does not have.
     let mut options = tcp.options.clone();
     let blocks = numbers
         .sack
@@ -107,6 +109,8 @@ pub(super) fn icmp(
     quoted: Quoted,
     ip: IpFields,
 ) -> Built {
+    // The quoted header has a TTL and an IP ID of 0. The analysis reads neither: they are those of the packet where the error was
+    // made, not where it was sent.
     let mut message = vec![icmp.kind, icmp.code, 0, 0];
     message.extend(icmp.mtu.to_be_bytes());
     let [source, destination] = quoted.ends;

@@ -385,8 +385,8 @@ fn other(line: &str, head: Option<&Head>) -> Option<Read> {
             content,
         })))
     };
-    // Ends of IP packets precede a colon.
-    let found = line.find(" > ").and_then(|at| {
+    // Ends of IP packets precede a colon. With -e, those of the link layer come first, and have no colon behind them.
+    let found = line.match_indices(" > ").find_map(|(at, _)| {
         let end = at + 3 + line[at + 3..].find(": ")?;
         ends(&line[..end]).map(|it| (it, line[end + 2..].trim()))
     });

@@ -23,7 +23,7 @@ use crate::time::Timestamp;
 /// Number of interfaces: one for each combination of absent properties.
 const INTERFACES: u32 = 33;
 
-/// Maximum number of interfaces of the capturing host that are told apart.
+/// Maximum number of interfaces of the capturing host that are distinguished.
 const MAX_POINTS: usize = 64;
 
 /// Number of segments that an ICMP error is compared with.
@@ -192,6 +192,8 @@ impl Translator {
         let mut clock = clock;
         clock.take(first);
         self.notes.change(|facts| facts.clock = clock.kind());
+        // All of them, although a text uses a few: an interface has to precede its frames, and which ones follow is not known
+        // yet.
         for number in 0..INTERFACES {
             let lacks_point = Absent::of_interface(number).has(Absent::POINT);
             let link = if lacks_point {
@@ -234,6 +236,8 @@ impl Translator {
         {
             return None;
         }
+        // The second line follows the first one at once: what stands in between, such as the text of a report, ends the packet, so
+        // that its header does not go to another one.
         let head = self.head.take();
         let Some((tool, read)) = read_line(line, head.as_ref()) else {
             self.take_trailer(line);
@@ -290,6 +294,7 @@ impl Translator {
     /// Writes frames for packets that are missing in the text.
     pub(super) fn pad(&mut self, count: u32) {
         for _ in 0..count {
+            // Without a byte: the frame is counted for its number alone.
             self.out.frame(Absent::PADDING.0, Timestamp(0), 0, &[], &[]);
         }
         self.frames = self.frames.saturating_add(count);
@@ -320,6 +325,7 @@ impl Translator {
 
     /// Writes the frame of a packet.
     pub(super) fn write(&mut self, finished: Finished) {
+        // Also for a line that is not read: the time of the next one may count from it (`-ttt`).
         let stamp = finished.record.as_ref().and_then(|it| it.head.stamp);
         let at = Timestamp(self.clock.take(stamp));
         let clock = self.clock.kind();
@@ -460,6 +466,8 @@ impl Translator {
             self.recent.pop_front();
             self.has_forgotten = true;
         }
+        // The latest is last, and each pair of ends stands there once, so that the list holds as many connections as it has room
+        // for.
         self.recent.retain(|it| *it != ends);
         self.recent.push_back(ends);
         let ip = self.header(ip);

@@ -95,7 +95,7 @@ pub(super) fn of_text() -> Value {
             ),
             field("names_count", count("Number of such names.")),
             field(
-                "cut_segments",
+                "truncated_lines",
                 count("Number of TCP segments whose line is cut or damaged."),
             ),
             field(
