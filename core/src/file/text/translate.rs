@@ -60,7 +60,8 @@ impl Probe {
     /// waited for.
     pub(super) fn clock(&self, is_all: bool) -> Option<Clock> {
         let is_clear = match self.times.first()? {
-            Some(Stamp::Clock(at) | Stamp::Seconds(at)) => *at != 0,
+            Some(Stamp::Clock(at)) => *at != 0,
+            Some(Stamp::Seconds(_)) => false,
             _ => true,
         };
         let is_enough = is_clear || is_all || self.times.len() >= MAX_TIMES;
