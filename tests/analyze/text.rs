@@ -257,8 +257,12 @@ fn an_excerpt_from_the_middle_keeps_its_relative_numbers() {
         (&found["errno"], &found["cause"]),
         (&Value::Null, &Value::Null)
     );
-    // With ACK it is relative like the others.
-    let middle = middle.replace("[R], seq 5001", "[R.], seq 1, ack 101");
+    // With ACK it is relative like the others; what its receiver expects shows in an earlier packet of its sender.
+    let acknowledged = "12:00:00.000450 IP 10.0.0.2.80 > 10.0.0.1.40000: Flags [.], ack 101, win 65160, length 0\n\
+                        12:00:00.000500";
+    let middle = middle
+        .replace("[R], seq 5001", "[R.], seq 1, ack 101")
+        .replace("12:00:00.000500", acknowledged);
     let found = reset(&middle);
     assert_eq!(
         (&found["required_action"], &found["errno"]),
