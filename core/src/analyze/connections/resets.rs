@@ -241,17 +241,7 @@ impl Entry {
         };
         let context = self.with_new_attempt(context, from);
         let acknowledges_unseen = self.has_not_captured(from.peer(), &segment.header);
-        self.gaps.lacks_plain |= self.skips_ids(segment);
-        let mut reset = Reset {
-            on_linux: self.stacks[1 - segment.sender] == Some(Stack::Linux),
-            ..as_received(
-                reset,
-                &self.history,
-                self.fin_evidence(from, reset.at),
-                acknowledges_unseen,
-            )
-        };
-        reset = without_late_trigger(reset, &segment.header, &self.history);
+        let mut reset = self.received(reset, segment, acknowledges_unseen);
         let shown = self.limit_by_text(segment, &mut reset);
         let never_left =
             place == Some(Place::Arrival) && reset.left.is_none() && self.gaps.lost.is_none();
@@ -340,6 +330,22 @@ impl Entry {
         // Most connections have one RST, and a vector would begin with room for four records of almost a kilobyte.
         pending.reserve_exact(usize::from(pending.is_empty()));
         pending.push(record);
+    }
+
+    /// Returns an RST with the state and the stack of its receiver that the evidence supports, and without a trigger that is too old.
+    fn received(
+        &mut self,
+        reset: Reset,
+        segment: &SegmentRecord,
+        acknowledges_unseen: bool,
+    ) -> Reset {
+        self.gaps.lacks_plain |= self.skips_ids(segment);
+        let fin = self.fin_evidence(reset.from, reset.at);
+        let reset = Reset {
+            on_linux: self.stacks[1 - segment.sender] == Some(Stack::Linux),
+            ..as_received(reset, &self.history, fin, acknowledges_unseen)
+        };
+        without_late_trigger(reset, &segment.header, &self.history)
     }
 
     /// Returns the context with the state of a sender that has sent a SYN for a new connection, which the other end has not
