@@ -304,6 +304,19 @@ fn nothing_follows_from_what_a_text_does_not_hold() {
     assert_eq!(said.summary()["text"]["times"], "none");
 }
 
+/// Two points captured each packet: without times a copy looks like a retransmission, and an RST like one that is repeated.
+#[test]
+fn a_text_without_times_leaves_copies_open() {
+    let text = printed(&["tcpdump", "-nn", "-t", "-r"], &capture("reset-lost.ipv4"));
+    let rows = read(&text).of("reset");
+    assert!(!rows.is_empty());
+    for row in rows {
+        assert_eq!(row["cause"], Value::Null, "{row}");
+        assert_eq!(row["required_action"], "unknown", "{row}");
+        assert_eq!(row["errno"], Value::Null, "{row}");
+    }
+}
+
 #[test]
 fn names_stand_for_addresses_of_documentation() {
     let named = LINES

@@ -172,15 +172,19 @@ pub struct Explanation {
 }
 
 impl Explanation {
-    /// Withdraws the cause of an RST that was printed as text, unless the text shows how its SEQ relates to the connection.
-    pub(crate) fn limit_to_text(&mut self, has_sequence: bool) {
-        if has_sequence {
+    /// Withdraws the cause of an RST that was printed as text, unless the text shows how its SEQ relates to the connection, and which
+    /// packets are copies of others.
+    pub(crate) fn limit_to_text(&mut self, has_sequence: bool, has_copies: bool) {
+        if has_sequence && has_copies {
             return;
         }
-        self.cause = None;
+        (self.cause, self.to_confirm) = (None, None);
+        if has_sequence {
+            self.explanation = "the cause is unknown: without times the text does not show which packets are copies of others";
+            return;
+        }
         self.acceptance = "the text does not show how its SEQ relates to the other numbers".into();
         self.explanation = "the cause is unknown: the text does not show how the SEQ of the RST relates to the other numbers";
-        self.to_confirm = None;
     }
 
     /// Explains an RST, given the earlier packets of its connection.

@@ -265,7 +265,7 @@ impl Entry {
             &self.history,
             &self.gaps,
         );
-        explanation.limit_to_text(shown.sequence);
+        explanation.limit_to_text(shown.sequence, shown.copies);
         let context = Context {
             expects_nothing: reset.acceptance == Acceptance::NoConnection
                 || explanation.required_action == RequiredAction::Unknown,

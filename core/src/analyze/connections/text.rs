@@ -13,12 +13,15 @@ pub(super) struct ShownByText {
     pub(super) sequence: bool,
     /// Capture point, of a connection whose packets were captured at several.
     point: bool,
+    /// Which packets are copies of others: only times tell a copy from a retransmission.
+    pub(super) copies: bool,
 }
 
 impl ShownByText {
     pub(super) const ALL: Self = Self {
         sequence: true,
         point: true,
+        copies: true,
     };
 }
 
@@ -38,7 +41,12 @@ impl Entry {
             // Neither is shown which of several points has the RST, nor which is nearer to its receiver.
             reset.acceptance = Acceptance::PointUnknown;
         }
-        ShownByText { sequence, point }
+        let copies = !is_doubled || !segment.absent.has(Absent::TIME);
+        ShownByText {
+            sequence,
+            point,
+            copies,
+        }
     }
 
     /// Returns the indicators that are known when an RST is captured.
