@@ -163,11 +163,11 @@ fn a_named_file_must_be_a_capture() {
     for (content, expected) in [
         (
             b"notes".to_vec(),
-            "the file is neither pcap, pcapng nor snoop",
+            "the file is neither pcap, pcapng nor snoop, nor text output of tcpdump or tshark (default columns)",
         ),
         (
             b"\xd4\xc3\xb2".to_vec(),
-            "the file is neither pcap, pcapng nor snoop",
+            "the file is neither pcap, pcapng nor snoop, nor text output of tcpdump or tshark (default columns)",
         ),
         (Vec::new(), "the file is empty"),
         (
@@ -176,7 +176,8 @@ fn a_named_file_must_be_a_capture() {
         ),
         (
             gzip(b"a log"),
-            "decompressed, the file is neither pcap, pcapng nor snoop",
+            "decompressed, the file is neither pcap, pcapng nor snoop, nor text output of tcpdump or tshark (default \
+             columns)",
         ),
         (zstd(b""), "decompressed, the file is empty"),
         (
@@ -354,7 +355,8 @@ fn standard_input_is_a_stream_or_a_file() {
     );
     assert_eq!(
         of_standard_input(Stdio::piped(), b"notes"),
-        "cannot read standard input: the file is neither pcap, pcapng nor snoop"
+        "cannot read standard input: the file is neither pcap, pcapng nor snoop, nor text output of tcpdump or tshark \
+         (default columns)"
     );
     assert_eq!(
         of_standard_input(Stdio::null(), b""),

@@ -92,7 +92,10 @@ fn the_output_for_people_fits_eighty_columns_and_a_pipe_gets_no_colours() {
         &["run", "--verbose"],
         &["run", "--repeat", "3"],
     ] {
-        let run = Run::of(&mut rstproof(arguments)).quietly(0);
+        let run = Run::of(&mut rstproof(arguments));
+        // A busy host may leave a trial inconclusive, which is shown in lines of the same form.
+        assert!(matches!(run.code, Some(0 | 3)), "{}", run.out);
+        assert_eq!(run.err, "");
         assert!(run.out.lines().count() >= 20, "{}", run.out);
         assert!(!run.out.contains('\u{1b}'), "{}", run.out);
         for line in run.out.lines() {
