@@ -4,6 +4,7 @@
 //! directory is skipped if it is not a capture, and never waited for: a pipe there may have no writer.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::fs::{self, File, FileType, Metadata, OpenOptions};
 use std::io::{self, IsTerminal, Read, Seek};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -245,9 +246,10 @@ impl Input {
             Some(Unrecognised::Problem(Problem::NotACapture))
                 if Text::<File>::may_begin(content.beginning()) =>
             {
+                let is_compressed = content.compression().is_some();
                 match Text::new(content) {
                     Some(text) => Ok(Self::of(path, Body::Text(Box::new(text)), metadata)),
-                    None => Err(unreadable(&path, NO_PACKET.to_owned())),
+                    None => Err(unreadable(&path, decompressed(NO_PACKET, is_compressed))),
                 }
             }
             Some(why) => Err(unreadable(&path, why.reason(content.compression()))),
@@ -366,10 +368,15 @@ impl Unrecognised {
     fn reason(&self, compression: Option<Compression>) -> String {
         match (self, compression) {
             (Self::Failure(error), _) => reason(error),
-            (Self::Problem(problem), None) => problem.to_string(),
-            (Self::Problem(problem), Some(_)) => format!("decompressed, {problem}"),
+            (Self::Problem(problem), _) => decompressed(problem, compression.is_some()),
         }
     }
+}
+
+/// Returns a text about the content of a file, which says so if the file is compressed.
+fn decompressed(what: impl fmt::Display, is_compressed: bool) -> String {
+    let prefix = if is_compressed { "decompressed, " } else { "" };
+    format!("{prefix}{what}")
 }
 
 /// Reason why a text is not read.
