@@ -179,7 +179,7 @@ impl IdleTimeout {
     }
 }
 
-/// Set of devices and servers: a bit for each in the order of [`IdleTimeout::ALL`], and [`OF_RESET`](Self::OF_RESET).
+/// Set of devices and servers: a bit for each in the order of [`IdleTimeout::ALL`], and one for those that reset.
 // Each failure has one, and a capture may have a million of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IdleTimeouts(u32);

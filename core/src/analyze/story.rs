@@ -2,7 +2,7 @@
 //! the ends, and what to do about it.
 //!
 //! Frames are named `frame 7`, and each reader of the sentences gives them its own names. Text that an end has sent stands between two
-//! [`QUOTE`]s, because a frame in it is none of the capture.
+//! `QUOTE`s, because a frame in it is none of the capture.
 
 use std::num::NonZeroI64;
 
