@@ -139,3 +139,32 @@ fn comments_that_are_written_are_escaped() {
     }
     assert!(count > 3, "{count}");
 }
+
+/// Comments of the capture on the frames of a connection are quoted where one connection is explained, and are fields of rows.
+#[test]
+fn comments_of_the_capture_are_quoted() {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join("some.pcapng"), capture()).unwrap();
+    for arguments in [&["-v"][..], &["--connection", "1"]] {
+        let arguments = [arguments, &["some.pcapng"]].concat();
+        let (out, _) = rstproof(&arguments, home.path());
+        is_harmless(&out, "report");
+        let unwrapped = out.split_whitespace().collect::<Vec<_>>().join(" ");
+        // The escape that clears a screen, as text.
+        assert!(unwrapped.contains("comment in the file"), "{out}");
+        assert!(unwrapped.contains("EVIL\\u{1b}[2J"), "{out}");
+    }
+    let (short, _) = rstproof(&["some.pcapng"], home.path());
+    assert!(!short.contains("comment in the file"), "{short}");
+    let (rows, _) = rstproof(&["--format", "json", "some.pcapng"], home.path());
+    let mut rows = rows
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let row = rows.find(|row| row["type"] == "connection").unwrap();
+    let comments = row["comments"].as_array().unwrap();
+    let frames: Vec<_> = comments.iter().map(|it| it["frame"].as_u64()).collect();
+    assert_eq!(frames, [Some(1), Some(2)], "{row}");
+    // Escaped like names of processes: what reads the rows may print them.
+    let text = comments[1]["text"].as_str().unwrap();
+    assert!(text.starts_with("EVIL\\u{1b}[2J"), "{row}");
+}
